@@ -1,0 +1,52 @@
+# From a clean clone, with make and Python 3.11 or newer: `make demo`. Everything is installed into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format bench docs clean
+
+help: ## what can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+demo: $(STAMP) ## a governed run, from a call to the evidence
+	$(BIN)/remit demo
+
+test: $(STAMP) ## all tests
+	$(BIN)/python -m pytest -n 2 -q
+
+check: $(STAMP) ## style, types and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(STAMP) ## lays the code out as `check` wants it
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+bench: $(STAMP) ## the measurements, one script after the other
+	@set -e; for script in bench/*.py; do \
+	    [ -e "$$script" ] || { echo "there is nothing in bench/ yet"; continue; }; \
+	    echo "== $$script"; $(BIN)/python "$$script"; \
+	done
+
+docs: $(STAMP) ## the generated reference: JSON Schemas of the policy files
+	$(BIN)/python -c "from remit.core.policyfiles import schema_text; \
+	    [open(f'docs/reference/{kind}.schema.json', 'w').write(schema_text(kind)) for kind in ('policy', 'queues')]"
+
+clean: ## what was made, .venv included
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml
+	@command -v "$(PYTHON)" >/dev/null || { \
+	    echo "there is no \`$(PYTHON)\`: install Python 3.11 or newer, or say which: make PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "Remit needs Python 3.11 or newer, and \`$(PYTHON)\` is $$("$(PYTHON)" --version 2>&1):" \
+	         "say which to use: make PYTHON=python3.12" >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@

@@ -1,0 +1,123 @@
+"""The checker's complaints in our words, with a place and a remedy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from remit.core.cel.conversions import FUNCTIONS
+from remit.core.cel.guards import suggestion
+from remit.core.cel.shapes import Shape
+from remit.core.cel.unparse import SIGNS
+from remit.errors import Problem
+
+COMPLAINT: Final = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)$", re.MULTILINE)
+UNDECLARED: Final = re.compile(r"undeclared reference to '(.*)' \(in container ''\)")
+UNDEFINED: Final = re.compile(r"undefined field '(.*)' not found in struct '(.*)'")
+OVERLOAD: Final = re.compile(r"found no matching overload for '(.*)' applied to '\((.*)\)'")
+OPERAND: Final = re.compile(r"expression of type '(.*)' cannot be the operand of a select operation")
+RANGE: Final = re.compile(r"expression of type '(.*)' cannot be the range of a comprehension.*")
+MACROS: Final = ("has", "all", "exists", "exists_one", "map", "filter")
+SNIPPET_MAX: Final = 160
+PLAIN_NAMES: Final[Mapping[str, str]] = {
+    "google.protobuf.Timestamp": "timestamp", "google.protobuf.Duration": "duration", "null_type": "null",
+}  # fmt: skip
+
+
+def place(source: str, at: int) -> tuple[int, int]:
+    """Line and column, from 1, of an offset."""
+    before = source[: max(at, 0)]
+    return before.count("\n") + 1, len(before) - before.rfind("\n")
+
+
+def problem(source: str, line: int, column: int, message: str, hint: str = "") -> Problem:
+    lines = source.split("\n")
+    text = lines[line - 1] if 0 < line <= len(lines) else ""
+    return Problem("", line, column, message, hint, text if len(text) <= SNIPPET_MAX else "")
+
+
+class Translator:
+    def __init__(self, source: str, roots: Sequence[str], objects: Mapping[str, Shape], paths: Mapping[str, str]) -> None:
+        self._source = source
+        self._roots = roots
+        self._objects = objects
+        self._paths = paths
+
+    def problems(self, complaint: str) -> list[Problem]:
+        found: list[Problem] = []
+        for match in COMPLAINT.finditer(complaint):
+            line, column, text = int(match[1]), int(match[2]), match[3].removesuffix(" [INVALID_ARGUMENT]")
+            if "*error*" in text or "parsetree" in text:
+                continue  # follows from another complaint
+            message, hint = self._say(text)
+            made = problem(self._source, max(line, 0), max(column, 0), message, hint)
+            if made not in found:
+                found.append(made)
+        if not found:
+            message, hint = self._say(complaint.partition(": ")[2].partition(" [")[0] or complaint)
+            found.append(problem(self._source, 0, 0, message, hint))
+        return found
+
+    def _say(self, text: str) -> tuple[str, str]:
+        if match := UNDECLARED.fullmatch(text):
+            return self._undeclared(match[1])
+        if match := UNDEFINED.fullmatch(text):
+            shape = self._objects.get(match[2])
+            fields = [] if shape is None else list(shape.fields)
+            hint = suggestion(match[1], fields) or (f"its fields are {', '.join(fields)}" if 0 < len(fields) <= 12 else "")
+            return f"no field `{match[1]}` in `{self._paths.get(match[2], match[2])}`", hint
+        if match := OVERLOAD.fullmatch(text):
+            return self._overload(match[1], match[2])
+        if match := OPERAND.fullmatch(text):
+            return f"{self._types(match[1])} has no fields", ""
+        if match := RANGE.fullmatch(text):
+            return f"{self._types(match[1])} is neither a list nor a map", ""
+        lower = text.lower()
+        if "recursion" in lower:
+            return "nested too deeply or too long a chain of operators", "split it with `&&`, or into several rules"
+        if "codepoint limit" in lower:
+            return "longer than a condition may be", "split it into several rules"
+        if lower.startswith("syntax error:"):
+            detail = text[len("syntax error:") :].strip().partition(" expecting ")[0]
+            return f"syntax error: {detail.replace('<EOF>', 'the end')}", ""
+        return self._types(text[:1].lower() + text[1:]), ""
+
+    def _undeclared(self, name: str) -> tuple[str, str]:
+        first = name.partition(".")[0]
+        if name in FUNCTIONS or name in MACROS:
+            return f"`{name}` isn't called like this", ""
+        functions = [known for known in FUNCTIONS if known.isidentifier()]
+        hint = suggestion(first, [*self._roots, *functions, *MACROS])
+        return f"unknown name `{first}`", hint or f"names are {', '.join(sorted(self._roots))}"
+
+    def _overload(self, name: str, types: str) -> tuple[str, str]:
+        given = [self._types(part) for part in split_types(types)]
+        shown = SIGNS.get(name, {"_[_]": "[]", "!_": "!", "-_": "-", "_?_:_": "?:", "_&&_": "&&", "_||_": "||"}.get(name, name))
+        hint = ""
+        if name in ("_+_", "_-_", "_*_", "_/_", "_%_") and set(given) <= {"int", "uint", "double"} and len(set(given)) > 1:
+            hint = "calculate in one type: write `2.0` for `2`, or convert with `double(...)` or `int(...)`"
+        elif name == "_[_]" and given[0].startswith("object"):
+            hint = "select a field with a dot"
+        elif name in ("_&&_", "_||_", "!_", "_?_:_"):
+            hint = "it takes true or false; compare with something"
+        return f"`{shown}` can't be applied to ({', '.join(given)})", hint
+
+    def _types(self, text: str) -> str:
+        """The checker's names of types, as a policy owner knows them."""
+        for name, known in self._paths.items():
+            text = re.sub(rf"\b{re.escape(name)}\b", f"object `{known}`", text)
+        for name, known in PLAIN_NAMES.items():
+            text = text.replace(name, known)
+        return text
+
+
+def split_types(text: str) -> list[str]:
+    """`int, map(string, int)` at its outer commas."""
+    parts, depth, start = [], 0, 0
+    for position, character in enumerate(text):
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if character == "," and depth == 0:
+            parts.append(text[start:position].strip())
+            start = position + 1
+    return [*parts, text[start:].strip()]

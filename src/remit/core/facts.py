@@ -1,0 +1,168 @@
+"""Facts: everything a decision may look at, captured once, frozen, recorded.
+
+`Facts` is what the journal keeps beside a verdict; `roots` turns it, with the call and its tool, into the
+names that conditions see, live and when a recorded decision is decided again. `root_types` says the types
+of those names, so that a policy with a typo in one doesn't load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from remit.core.graph import FactProvider
+from remit.core.lifecycle import History, RunState, Spent
+from remit.core.tools import Effect, JsonSchema, Repeat, ToolSpec
+from remit.errors import Tampered
+
+_NUMBER: JsonSchema = {"type": "string", "format": "decimal"}
+_COUNT: JsonSchema = {"type": "integer"}
+_TEXT: JsonSchema = {"type": "string"}
+_TEXTS: JsonSchema = {"type": "array", "items": _TEXT}
+
+
+def _record(**properties: JsonSchema) -> JsonSchema:
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+_SPENT = {"calls": _COUNT, "cost": _NUMBER}
+_FIXED: Mapping[str, JsonSchema] = {
+    "tool": _record(
+        name=_TEXT,
+        effect={"type": "string", "enum": [effect.value for effect in Effect]},
+        repeat={"type": "string", "enum": [repeat.value for repeat in Repeat]},
+        tags=_TEXTS,
+    ),
+    "agent": _record(name=_TEXT, version=_TEXT),
+    "task": _record(id=_TEXT),
+    "run": _record(id=_TEXT, graph=_TEXT, principal=_TEXT, started={"type": "string", "format": "date-time"}),
+    "spent": _record(**_SPENT, by_tool={"type": "object", "additionalProperties": _record(**_SPENT)}),
+    "labels": _TEXTS,
+    "now": {"type": "string", "format": "date-time"},
+    "history": _record(
+        allowed=_COUNT, escalated=_COUNT, denied=_COUNT, last={"type": "object", "additionalProperties": _TEXT}
+    ),
+    "approval": _record(given={"type": "boolean"}, reviewers=_TEXTS),
+}
+
+
+def root_types(tool: ToolSpec, providers: Iterable[FactProvider]) -> dict[str, JsonSchema]:
+    """Returns the JSON Schema of every name that a condition on `tool` can see."""
+    mine = {provider.name: provider.value.schema for provider in providers if tool.name in provider.tools}
+    return {**_FIXED, "args": tool.normal, "facts": _record(**mine)}
+
+
+class _Counts(dict[str, Any]):
+    """By-tool counts: a tool that was not used yet has counts of zero, not a missing key."""
+
+    def __missing__(self, key: str) -> object:
+        return {"calls": 0, "cost": Decimal(0)}
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything beside the call and its tool that one decision looked at.
+
+    Attributes:
+        now: RFC 3339, UTC, microseconds.
+        values: what fact providers said, by name; one that failed is absent.
+        labels: labels of all that the task has read so far.
+        reviewers: who approved, when the call is decided again after a review.
+    """
+
+    now: str
+    agent: str
+    agent_version: str
+    task: str
+    run: str
+    graph: str
+    principal: str
+    started: str
+    spent: Spent = Spent()
+    spent_by_tool: Mapping[str, Spent] = field(default_factory=dict)
+    history: History = History()
+    last: Mapping[str, str] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    values: Mapping[str, object] = field(default_factory=dict)
+    approved: bool = False
+    reviewers: tuple[str, ...] = ()
+
+    def document(self) -> dict[str, object]:
+        """Returns the facts as JSON: what the journal commits to."""
+        return {
+            "now": self.now,
+            "agent": {"name": self.agent, "version": self.agent_version},
+            "task": {"id": self.task},
+            "run": {"id": self.run, "graph": self.graph, "principal": self.principal, "started": self.started},
+            "spent": {
+                "calls": self.spent.calls,
+                "cost": str(self.spent.cost),
+                "by_tool": {
+                    tool: {"calls": spent.calls, "cost": str(spent.cost)} for tool, spent in self.spent_by_tool.items()
+                },
+            },
+            "history": {
+                "allowed": self.history.allowed,
+                "escalated": self.history.escalated,
+                "denied": self.history.denied,
+                "last": dict(self.last),
+            },
+            "labels": list(self.labels),
+            "facts": dict(self.values),
+            "approval": {"given": self.approved, "reviewers": list(self.reviewers)},
+        }
+
+
+def capture(
+    state: RunState, *, now: str, agent: str, agent_version: str, task: str, values: Mapping[str, object],
+    reviewers: tuple[str, ...] = (), approved: bool = False,
+) -> Facts:  # fmt: skip
+    """Returns the facts of this moment: counters as they stand, enqueued entries included."""
+    found = state.tasks.get(task)
+    return Facts(
+        now=now,
+        agent=agent,
+        agent_version=agent_version,
+        task=task,
+        run=state.run,
+        graph=state.started.graph,
+        principal=state.started.principal,
+        started=state.at,
+        spent=state.spent,
+        spent_by_tool=dict(state.spent_by_tool.items()),
+        history=state.history,
+        last=dict(state.last.items()),
+        labels=found.labels if found else (),
+        values=values,
+        approved=approved,
+        reviewers=reviewers,
+    )
+
+
+def roots(document: Mapping[str, Any], tool: ToolSpec, args: Mapping[str, object]) -> dict[str, object]:
+    """Returns the names that conditions see, from recorded facts, the tool and the call's arguments.
+
+    Raises:
+        Tampered: `document` isn't what `Facts.document` writes.
+    """
+    try:
+        now = datetime.fromisoformat(document["now"])
+        spent = dict(document["spent"])
+        spent["by_tool"] = _Counts(spent["by_tool"])
+        return {
+            **document,
+            "now": now,
+            "spent": spent,
+            "args": args,
+            "tool": {
+                "name": tool.name,
+                "effect": tool.effect.value,
+                "repeat": tool.repeat.value,
+                "tags": list(tool.tags),
+            },
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise Tampered(f"recorded facts can't be read: {type(error).__name__}: {error}") from error

@@ -1,0 +1,451 @@
+"""Rule, Queue, PolicySet: load, validate, index by tool, digest.
+
+A policy set is all rules loaded together. It loads whole or not at all: every problem of every file is found
+first, each with its place. A rule is compiled once for each tool it speaks of, with that tool's types.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final, Protocol, TypeVar
+
+from remit.core.canonical import digest, digest_bytes
+from remit.core.conditions import (
+    Condition,
+    Environment,
+    Expression,
+    Failure,
+    compile_condition,
+    compile_expression,
+    render_value,
+)
+from remit.core.entries import Outcome, RuleHit
+from remit.core.policyfiles import PolicyFile, QueuesText, RuleText, read_policy, read_queues, suggest
+from remit.core.tools import JsonSchema
+from remit.core.yamltext import Path, Source
+from remit.errors import ConditionError, PolicyError, Problem
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_QUEUES: Final = ("queues.yaml", "queues.yml")
+_RESERVED: Final = ("reviewers.yaml", "reviewers.yml")
+_CASES: Final = (".cases.yaml", ".cases.yml")
+_EFFECTS: Final = {
+    "allow": Outcome.ALLOW,
+    "escalate": Outcome.ESCALATE,
+    "deny": Outcome.DENY,
+    "require": Outcome.DENY,
+}
+
+_SAYS: Final = {
+    Outcome.ALLOW: "allows it",
+    Outcome.ESCALATE: "asks for a review",
+    Outcome.DENY: "denies it",
+}
+
+
+class ToolLike(Protocol):
+    """What a policy needs to know of a tool."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def arguments(self) -> JsonSchema: ...
+
+
+_Tool = TypeVar("_Tool", bound=ToolLike)
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Where escalated calls wait; a review in it expires after `ttl` seconds, and its call is refused."""
+
+    name: str
+    ttl: int
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A rule's `because`: text with conditions' expressions in it."""
+
+    parts: tuple[str | Expression, ...]
+
+    def render(self, roots: Mapping[str, object]) -> str:
+        """Returns the text; a part that fails is `[?]`, because a reason is never a reason to fail."""
+        return "".join(part if isinstance(part, str) else _rendered(part, roots) for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CompiledRule:
+    """A rule, ready for one tool.
+
+    Attributes:
+        digest: of what it says; approvals and journals name the rule by it.
+        effect: what it asks for where it applies; `require` denies.
+        negated: it applies where its condition is false: a `require`.
+        hit: how a verdict names it where it was true; `broken` where it was in error.
+    """
+
+    policy: str
+    id: str
+    digest: str
+    effect: Outcome
+    negated: bool
+    queue: str
+    condition: Condition
+    reason: Template | None
+    hit: RuleHit
+    broken: RuleHit
+
+    @property
+    def name(self) -> str:
+        """`payments/large`."""
+        return f"{self.policy}/{self.id}"
+
+    @property
+    def says(self) -> str:
+        """What it does, for a reason where the rule gives none."""
+        if self.negated:
+            return f"requires `{' '.join(self.condition.source.split())}`"
+        return _SAYS[self.effect]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySet:
+    """All rules loaded together.
+
+    Attributes:
+        digest: over the names and exact texts of all files.
+        files: SHA-256 of each file's text, in hex, by name.
+        texts: the files themselves, for the journal.
+        enforced: rules by tool, sorted by policy and id; `shadowed` those in mode `shadow`.
+    """
+
+    digest: str
+    files: Mapping[str, str]
+    texts: Mapping[str, str]
+    queues: Mapping[str, Queue]
+    single_operator: bool = False
+    enforced: Mapping[str, tuple[CompiledRule, ...]] = field(default_factory=dict)
+    shadowed: Mapping[str, tuple[CompiledRule, ...]] = field(default_factory=dict)
+
+    def rules_for(self, tool_name: str) -> tuple[CompiledRule, ...]:
+        """Returns the enforced rules that speak of a tool, sorted by policy and id."""
+        return self.enforced.get(tool_name, ())
+
+    def shadow_for(self, tool_name: str) -> tuple[CompiledRule, ...]:
+        """Returns the rules in mode `shadow` that speak of a tool, sorted by policy and id."""
+        return self.shadowed.get(tool_name, ())
+
+
+def load_policies(
+    files: Mapping[str, str], tools: Sequence[_Tool], roots: Callable[[_Tool], Mapping[str, JsonSchema]]
+) -> PolicySet:
+    """Returns the policy set that `files` (name to exact text) say for `tools`.
+
+    Args:
+        files: bytes that aren't UTF-8 are reported with their place if decoded with `surrogateescape`.
+        roots: the names that a condition on a call of a tool can see, with their types.
+
+    Raises:
+        PolicyError: anything at all is wrong; it carries every problem, sorted by file and line.
+    """
+    load = _Load(tools, roots)
+    for name in sorted(files):
+        load.file(name, files[name])
+    load.finish()
+    if load.problems:
+        raise PolicyError(_in_order(load.problems))
+    texts = {name: files[name] for name in sorted(files) if not name.endswith(_CASES)}
+    sums = {name: digest_bytes(text.encode()) for name, text in texts.items()}
+    return PolicySet(
+        digest=digest(sums),
+        files=MappingProxyType(sums),
+        texts=MappingProxyType(texts),
+        queues=MappingProxyType(load.queues),
+        single_operator=load.single_operator,
+        enforced=_index(load.compiled, "enforce"),
+        shadowed=_index(load.compiled, "shadow"),
+    )
+
+
+def _index(
+    compiled: Iterable[tuple[str, str, CompiledRule]], mode: str
+) -> Mapping[str, tuple[CompiledRule, ...]]:
+    found: dict[str, list[CompiledRule]] = {}
+    for tool, of_mode, rule in compiled:
+        if of_mode == mode:
+            found.setdefault(tool, []).append(rule)
+    return MappingProxyType(
+        {tool: tuple(sorted(rules, key=lambda rule: (rule.policy, rule.id))) for tool, rules in found.items()}
+    )
+
+
+def _in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    return tuple(
+        sorted(set(problems), key=lambda found: (found.file, found.line, found.column, found.message))
+    )
+
+
+class _Load:
+    """The loading of one policy set: what was read so far, and what is wrong with it."""
+
+    def __init__(self, tools: Sequence[_Tool], roots: Callable[[_Tool], Mapping[str, JsonSchema]]) -> None:
+        self.problems: list[Problem] = []
+        self.queues: dict[str, Queue] = {}
+        self.single_operator = False
+        self.compiled: list[tuple[str, str, CompiledRule]] = []
+        self._types: dict[str, Callable[[], Mapping[str, JsonSchema]]] = {
+            tool.name: lambda tool=tool: roots(tool)  # type: ignore[misc]  # the default binds this very tool
+            for tool in tools
+        }
+        self._environments: dict[str, Environment] = {}
+        self._policies: list[PolicyFile] = []
+        self._queues_file = ""
+
+    def file(self, name: str, text: str) -> None:
+        """Reads one file; rules are compiled in `finish`, when all queues are known."""
+        last = name.rpartition("/")[2]
+        if name.endswith(_CASES):
+            return
+        if last in _QUEUES:
+            self._read_queues(name, text)
+        elif last in _RESERVED:
+            self._refuse(name, "reviewers aren't supported in this version", "remove the file")
+        elif last.endswith((".yaml", ".yml")):
+            self._policies.append(read_policy(name, text))
+        else:
+            self._refuse(name, "not a policy file", "policies are in .yaml files")
+
+    def finish(self) -> None:
+        """Compiles every rule, and notes what is wrong with the files together."""
+        if not self._policies:
+            hint = "nothing may run without one: write a file such as policies/payments.yaml"
+            self._refuse("", "there is no policy", hint)
+        first: dict[str, str] = {}
+        for file in self._policies:
+            if file.policy and file.policy in first:
+                place = file.source.value_at(("policy",))
+                file.source.add(
+                    place, f"policy `{file.policy}` is in {first[file.policy]} already", "rename one"
+                )
+            first.setdefault(file.policy, file.source.name)
+            self._compile(file)
+            self.problems += file.source.problems
+
+    def _refuse(self, name: str, message: str, hint: str) -> None:
+        self.problems.append(Problem(name, 0, 0, message, hint))
+
+    def _read_queues(self, name: str, text: str) -> None:
+        if self._queues_file:
+            self._refuse(name, f"{self._queues_file} has the queues already", "keep one of them")
+        self._queues_file = name
+        source, said = read_queues(name, text)
+        self.problems += source.problems
+        if said is not None:
+            self._take_queues(said)
+
+    def _take_queues(self, said: QueuesText) -> None:
+        self.single_operator = said.single_operator
+        for name, queue in said.queues.items():
+            ttl = int(queue.ttl[:-1]) * _UNITS[queue.ttl[-1]]
+            self.queues[name] = Queue(name, ttl, queue.description)
+
+    def _compile(self, file: PolicyFile) -> None:
+        ids: dict[str, int] = {}
+        for number, rule in file.rules:
+            path: Path = ("rules", number)
+            line, _ = file.source.value_at((*path, "id"))
+            if rule.id in ids:
+                place = file.source.value_at((*path, "id"))
+                file.source.add(
+                    place, f"rule `{rule.id}` is here twice", f"the first is on line {ids[rule.id]}"
+                )
+            ids.setdefault(rule.id, line)
+            if rule.to is not None and rule.to not in self.queues:
+                hint = suggest(rule.to, self.queues) or "name the queues in queues.yaml"
+                place = file.source.value_at((*path, "to"))
+                file.source.add(place, f"there is no queue `{rule.to}`", hint)
+            _RuleLoad(self, file, path, rule).compile()
+
+    def tools_of(self, source: Source, path: Path, patterns: Sequence[str]) -> list[str]:
+        """Returns the tools that a rule speaks of; notes each name or glob that is none."""
+        found: set[str] = set()
+        for number, pattern in enumerate(patterns):
+            matched = fnmatch.filter(self._types, _glob(pattern)) if "*" in pattern else []
+            if "*" not in pattern and pattern in self._types:
+                matched = [pattern]
+            if not matched:
+                what = "no tool is named like" if "*" in pattern else "there is no tool"
+                hint = suggest(pattern.replace("*", ""), self._types) or "no tools are registered"
+                source.add(source.value_at((*path, "tools", number)), f"{what} `{pattern}`", hint)
+            found.update(matched)
+        return sorted(found)
+
+    def environment(self, tool: str) -> Environment:
+        """Returns what conditions on a tool are compiled against; one for all of them."""
+        if tool not in self._environments:
+            self._environments[tool] = Environment(self._types[tool]())
+        return self._environments[tool]
+
+
+class _RuleLoad:
+    """The compiling of one rule for each of its tools."""
+
+    def __init__(self, load: _Load, file: PolicyFile, path: Path, rule: RuleText) -> None:
+        self._load = load
+        self._file = file
+        self._source = file.source
+        self._path = path
+        self._rule = rule
+        self._found: dict[Problem, list[str]] = {}
+
+    def compile(self) -> None:
+        rule = self._rule
+        condition = (*self._path, rule.effect)
+        text = getattr(rule, rule.effect)
+        pieces = self._pieces()
+        sum_ = self._digest(text)
+        tools = self._load.tools_of(self._source, self._path, rule.tools)
+        for tool in tools:
+            environment = self._load.environment(tool)
+            try:
+                compiled = compile_condition(text, environment)
+            except ConditionError as error:
+                self._note(error, tool, condition, (1, 1))
+                compiled = None
+            reason = self._template(pieces, environment, tool)
+            if compiled is not None:
+                self._load.compiled.append((tool, rule.mode, self._ready(sum_, compiled, reason)))
+        self._tell(tools)
+
+    def _ready(self, sum_: str, condition: Condition, reason: Template | None) -> CompiledRule:
+        rule, policy = self._rule, self._file.policy
+        effect, queue = _EFFECTS[rule.effect], rule.to or ""
+        return CompiledRule(
+            policy=policy,
+            id=rule.id,
+            digest=sum_,
+            effect=effect,
+            negated=rule.effect == "require",
+            queue=queue,
+            condition=condition,
+            reason=reason,
+            hit=RuleHit(policy, rule.id, sum_, effect, queue),
+            broken=RuleHit(policy, rule.id, sum_, effect, queue, error=True),
+        )
+
+    def _digest(self, text: str) -> str:
+        rule = self._rule
+        return digest(
+            {
+                "effect": rule.effect,
+                "condition": text,
+                "tools": sorted(set(rule.tools)),
+                "to": rule.to,
+                "because": rule.because,
+                "mode": rule.mode,
+            }
+        )
+
+    def _pieces(self) -> list[tuple[str, int]]:
+        """Returns the parts of `because`: text, and expressions with where they start (text has -1)."""
+        text = self._rule.because or ""
+        pieces: list[tuple[str, int]] = []
+        at = 0
+        while (start := text.find("{{", at)) >= 0:
+            end = _end_of_expression(text, start + 2)
+            if end < 0:
+                place = self._source.within((*self._path, "because"), *_line_and_column(text, start))
+                self._source.add(place, "`{{` without its `}}`", "such as `{{args.amount}}`")
+                break
+            pieces += [(text[at:start], -1), (text[start + 2 : end], start + 2)]
+            at = end + 2
+        return [*pieces, (text[at:], -1)]
+
+    def _template(
+        self, pieces: list[tuple[str, int]], environment: Environment, tool: str
+    ) -> Template | None:
+        parts: list[str | Expression] = []
+        for text, start in pieces:
+            if start < 0:
+                parts += [text] if text else []
+                continue
+            try:
+                parts.append(compile_expression(text, environment))
+            except ConditionError as error:
+                start_in_text = _line_and_column(self._rule.because or "", start)
+                self._note(error, tool, (*self._path, "because"), start_in_text)
+        return Template(tuple(parts)) if parts else None
+
+    def _note(self, error: ConditionError, tool: str, path: Path, start: tuple[int, int]) -> None:
+        """Keeps a compiler's problems at their places in the file; `start` is where its text starts."""
+        for found in error.problems:
+            line, column = found.line, found.column
+            if line == 1:
+                column += start[1] - 1
+            if line > 0:
+                line += start[0] - 1
+            place = self._source.within(path, line, column)
+            kept = Problem(self._source.name, *place, found.message, found.hint, self._source.snippet(place))
+            self._found.setdefault(kept, []).append(tool)
+
+    def _tell(self, tools: Sequence[str]) -> None:
+        """Tells each problem once, with the tools that it is one for."""
+        for found, of in self._found.items():
+            names = sorted(set(of))
+            if names == list(tools) and len(names) > 3:
+                whose = "for each of its tools"
+            else:
+                shown = ", ".join(f"`{name}`" for name in names[:3])
+                whose = f"for {shown}" + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            message = f"{found.message} ({whose})"
+            self._source.problems.append(
+                Problem(found.file, found.line, found.column, message, found.hint, found.snippet)
+            )
+
+
+def _glob(pattern: str) -> str:
+    return pattern.replace("[", "[[]").replace("?", "[?]")
+
+
+def _line_and_column(text: str, offset: int) -> tuple[int, int]:
+    before = text[:offset]
+    return before.count("\n") + 1, offset - before.rfind("\n")
+
+
+def _end_of_expression(text: str, at: int) -> int:
+    """Returns where the `}}` of an expression is that starts at `at`, or -1: not one in a text or a map."""
+    depth = 0
+    quote = ""
+    while at < len(text):
+        character = text[at]
+        if quote:
+            if character == "\\":
+                at += 1
+            elif character == quote:
+                quote = ""
+        elif character in "'\"":
+            quote = character
+        elif character == "{":
+            depth += 1
+        elif character == "}" and depth:
+            depth -= 1
+        elif text.startswith("}}", at):
+            return at
+        at += 1
+    return -1
+
+
+def _rendered(part: Expression, roots: Mapping[str, object]) -> str:
+    try:
+        value = part.evaluate(roots)
+        text = "[?]" if isinstance(value, Failure) else render_value(value)
+    except Exception:  # noqa: BLE001  # the decision stands, whatever becomes of its words
+        return "[?]"
+    # A value stays on its line: what an agent wrote can't pass for a reason of its own.
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)

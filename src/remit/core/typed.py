@@ -1,0 +1,335 @@
+"""From a typed Python function, or a foreign JSON Schema, to a tool.
+
+pydantic reads the signature: arguments and result get JSON Schemas and are validated strictly, in JSON's
+types, so that what is decided, journaled, shown and run is one and the same value. A `Decimal` is a
+string of `format: decimal`, which conditions compare exactly.
+
+A `Tool` can't be called. `ctx.call` is the way in; its plain function is `tool.function`, for the
+function's own unit tests.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Concatenate, Final, Generic, NoReturn, ParamSpec, Protocol, TypeVar, overload
+
+import jsonschema
+import jsonschema_rs
+import pydantic
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import PydanticSerializationError, core_schema, to_jsonable_python
+
+from remit.core.canonical import canonical
+from remit.core.tools import Effect, JsonSchema, Repeat, ToolSpec
+from remit.errors import InvalidArguments, NotCanonical, ToolError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What a tool may know about the call it runs for; a tool asks for it with its first parameter.
+
+    Attributes:
+        key: the idempotency key: the same at every attempt of the same call, in any process.
+        attempt: 1, or higher when it is tried again.
+    """
+
+    key: str
+    run: str
+    call: str
+    principal: str
+    attempt: int = 1
+
+
+class NotDone:
+    """What a probe returns when the call it is asked about has not happened."""
+
+
+NOT_DONE: Final = NotDone()
+
+
+class Schemas(GenerateJsonSchema):
+    """JSON Schema as Remit reads it: a decimal is a string, in both directions."""
+
+    def decimal_schema(self, schema: core_schema.DecimalSchema) -> JsonSchemaValue:
+        """Writes `format: decimal`; conditions compare such a field as the exact number it is."""
+        return {"type": "string", "format": "decimal"}
+
+
+class Arguments:
+    """Validates a tool's arguments: `normalise` to plain JSON, `bind` to what the function takes."""
+
+    def __init__(self, model: type[pydantic.BaseModel], tool: str) -> None:
+        self._model = model
+        self._names = tuple((field.alias or name, name) for name, field in model.model_fields.items())
+        self._tool = tool
+
+    def normalise(self, arguments: Mapping[str, object]) -> dict[str, object]:
+        """Returns the arguments as JSON values, defaults filled in.
+
+        Raises:
+            InvalidArguments: naming every argument that doesn't fit, and why.
+        """
+        data = _as_json(arguments, self._tool)
+        try:
+            model = self._model.model_validate_json(data, strict=True)
+        except pydantic.ValidationError as error:
+            raise InvalidArguments(f"tool `{self._tool}`: {_words(error)}") from error
+        return model.model_dump(mode="json", by_alias=True)
+
+    def bind(self, arguments: Mapping[str, object]) -> dict[str, object]:
+        """Returns normalised arguments as the Python values that the function takes."""
+        model = self._model.model_validate_json(canonical(arguments), strict=True)
+        return {name: getattr(model, field) for name, field in self._names}
+
+
+class ForeignArguments:
+    """Validates arguments against a JSON Schema that somebody else wrote."""
+
+    def __init__(self, schema: JsonSchema, tool: str) -> None:
+        self._valid = jsonschema_rs.validator_for(dict(schema))
+        self._schema = schema
+        self._tool = tool
+
+    def normalise(self, arguments: Mapping[str, object]) -> dict[str, object]:
+        """Returns the arguments as JSON values. Raises InvalidArguments."""
+        _as_json(arguments, self._tool)
+        value: dict[str, object] = to_jsonable_python(dict(arguments))
+        if not self._valid.is_valid(value):
+            checker = jsonschema.Draft202012Validator(self._schema)
+            errors = sorted(checker.iter_errors(value), key=lambda error: error.json_path)
+            words = "; ".join(f"`{error.json_path}`: {error.message}" for error in errors[:5])
+            raise InvalidArguments(f"tool `{self._tool}`: {words or 'the arguments do not fit its schema'}")
+        return value
+
+    def bind(self, arguments: Mapping[str, object]) -> dict[str, object]:
+        """Returns the arguments: a foreign tool takes plain JSON."""
+        return dict(arguments)
+
+
+class Results(Generic[R]):
+    """Turns what a tool, agent or fact provider returns into JSON and back, by its annotation."""
+
+    def __init__(self, annotation: Any) -> None:
+        self._adapter: pydantic.TypeAdapter[R] = pydantic.TypeAdapter(annotation)
+        self.schema: JsonSchema = self._adapter.json_schema(mode="serialization", schema_generator=Schemas)
+
+    def dump(self, value: object) -> bytes:
+        """Returns the canonical bytes of `value`. Raises ValueError or NotCanonical where it doesn't fit."""
+        try:
+            plain = self._adapter.dump_python(value, mode="json", warnings="error")  # type: ignore[arg-type]  # checked here
+        except PydanticSerializationError as error:
+            raise ValueError(str(error)) from error
+        data = canonical(plain)
+        self._adapter.validate_json(data)
+        return data
+
+    def load(self, data: bytes) -> R:
+        """Returns the value that `dump` wrote: the same live, at replay and in another process."""
+        return self._adapter.validate_json(data)
+
+
+class Tool(Generic[P, R]):
+    """A tool: its spec, and the function behind it. Agents use it through `ctx.call(tool, ...)` only."""
+
+    def __init__(
+        self,
+        spec: ToolSpec,
+        function: Callable[..., Any],
+        arguments: Arguments | ForeignArguments,
+        results: Results[R],
+        *,
+        wants_invocation: bool,
+        probe: Callable[..., Any] | None = None,
+    ) -> None:
+        self.spec = spec
+        self.function = function
+        """The plain function. Calling it is not governed: it is for the function's own unit tests."""
+        self.arguments = arguments
+        self.results = results
+        self.wants_invocation = wants_invocation
+        self.probe = probe
+        self.__doc__ = spec.description
+
+    @property
+    def name(self) -> str:
+        """The name that agents and policies use."""
+        return self.spec.name
+
+    def __call__(self, *args: object, **kwargs: object) -> NoReturn:
+        """Refuses: a tool runs through the gate or not at all."""
+        raise ToolError(
+            f"tool `{self.name}` can't be called: use `await ctx.call({self.name}, ...)` in an agent"
+            f" (or `{self.name}.function(...)` in a unit test of the function itself)"
+        )
+
+    def __repr__(self) -> str:
+        return f"<Tool {self.name} {self.spec.effect}/{self.spec.repeat}>"
+
+
+@overload
+def tool(function: Callable[Concatenate[Invocation, P], Awaitable[R]], /) -> Tool[P, R]: ...
+@overload
+def tool(function: Callable[Concatenate[Invocation, P], R], /) -> Tool[P, R]: ...
+@overload
+def tool(function: Callable[P, Awaitable[R]], /) -> Tool[P, R]: ...
+@overload
+def tool(function: Callable[P, R], /) -> Tool[P, R]: ...
+@overload
+def tool(
+    *,
+    name: str | None = None,
+    effect: Effect | str = Effect.DESTROY,
+    repeat: Repeat | str = Repeat.ONCE,
+    authority: Iterable[str] | None = None,
+    content: Iterable[str] | None = None,
+    labels: Mapping[str, Iterable[str]] | None = None,
+    timeout: float = 60.0,
+    attempts: int = 1,
+    cost: Decimal | int = 0,
+    tags: Iterable[str] = (),
+    probe: Callable[..., Any] | None = None,
+) -> _Decorator: ...
+def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Makes a tool of a typed function, sync or async; a sync one runs in a thread.
+
+    Arguments that are not given have the pessimistic value (see `ToolSpec`). A first parameter annotated
+    `Invocation` is filled in by Remit and is not an argument.
+
+    Raises:
+        ToolError: a parameter or the result has no annotation or no JSON form, or an option doesn't fit.
+    """
+    if function is not None:
+        return _make(function)
+    return lambda function: _make(function, **options)
+
+
+class _Decorator(Protocol):
+    """What `@tool(...)` gives: it takes the function."""
+
+    @overload
+    def __call__(self, function: Callable[Concatenate[Invocation, P], Awaitable[R]], /) -> Tool[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[Invocation, P], R], /) -> Tool[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, Awaitable[R]], /) -> Tool[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Tool[P, R]: ...
+
+
+def foreign_tool(
+    name: str,
+    schema: JsonSchema,
+    function: Callable[[Invocation, dict[str, Any]], Awaitable[Any]],
+    *,
+    description: str = "",
+    result: JsonSchema | None = None,
+    **options: Any,
+) -> Tool[..., Any]:
+    """Makes a tool of an async function and a JSON Schema of its arguments that somebody else wrote.
+
+    Raises:
+        ToolError: the schema is not a valid draft 2020-12 schema of an object, or an option doesn't fit.
+    """
+    try:
+        jsonschema.Draft202012Validator.check_schema(dict(schema))
+    except jsonschema.SchemaError as error:
+        raise ToolError(f"tool `{name}`: its schema is not a JSON Schema: `{error.json_path}`: {error.message}") from error
+    if schema.get("type") != "object":
+        raise ToolError(f"tool `{name}`: its schema must say `type: object`: arguments have names")
+    spec = _spec(name, description, schema, schema, result or {}, options)
+    adapter: Results[Any] = Results(Any)
+    return Tool(spec, function, ForeignArguments(schema, name), adapter, wants_invocation=True, probe=options.get("probe"))
+
+
+def _make(function: Callable[..., Any], **options: Any) -> Tool[..., Any]:
+    name = options.pop("name", None) or function.__name__
+    signature = signature_of(function, f"tool `{name}`")
+    parameters = list(signature.parameters.values())
+    wants = bool(parameters) and parameters[0].annotation is Invocation
+    model = _model(name, parameters[1:] if wants else parameters)
+    try:
+        arguments = model.model_json_schema(schema_generator=Schemas)
+        normal = model.model_json_schema(mode="serialization", schema_generator=Schemas)
+        results: Results[Any] = Results(signature.return_annotation)
+    except pydantic.PydanticUserError as error:
+        raise ToolError(f"tool `{name}`: no JSON Schema can be made of its signature: {error}") from error
+    description = inspect.cleandoc(function.__doc__ or "")
+    spec = _spec(name, description, arguments, normal, results.schema, options)
+    return Tool(spec, function, Arguments(model, name), results, wants_invocation=wants, probe=options.get("probe"))
+
+
+def _spec(
+    name: str, description: str, arguments: JsonSchema, normal: JsonSchema, result: JsonSchema, options: dict[str, Any]
+) -> ToolSpec:
+    chosen = dict(options)
+    names = tuple(normal.get("properties", ()))
+    for key in ("authority", "content"):
+        chosen[key] = names if chosen.get(key) is None else tuple(chosen[key])
+    labels = chosen.pop("labels", None)
+    if labels is not None:
+        chosen["labels"] = {pointer: tuple(marks) for pointer, marks in labels.items()}
+    try:
+        chosen["effect"] = Effect(chosen.get("effect", Effect.DESTROY))
+        chosen["repeat"] = Repeat(chosen.get("repeat", Repeat.ONCE))
+    except ValueError as error:
+        raise ToolError(f"tool `{name}`: {error}") from error
+    chosen["cost"] = Decimal(chosen.get("cost", 0))
+    chosen["tags"] = tuple(chosen.get("tags", ()))
+    chosen["probe"] = chosen.get("probe") is not None
+    return ToolSpec(name=name, description=description, arguments=arguments, normal=normal, result=result, **chosen)
+
+
+def signature_of(function: Callable[..., Any], place: str) -> inspect.Signature:
+    """Returns the signature with its annotations resolved.
+
+    Raises:
+        ToolError: an annotation can't be resolved, or there is none for a parameter or the result.
+    """
+    try:
+        signature = inspect.signature(function, eval_str=True)
+    except (NameError, SyntaxError, TypeError, ValueError) as error:
+        raise ToolError(f"{place}: its annotations can't be read: {error}: use types defined at module level") from error
+    for parameter in signature.parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            raise ToolError(f"{place}: parameter `{parameter}`: each argument needs a name of its own")
+        if parameter.annotation is parameter.empty:
+            raise ToolError(f"{place}: parameter `{parameter.name}` has no annotation: say its type")
+    if signature.return_annotation is signature.empty:
+        raise ToolError(f"{place}: its result has no annotation: say its type, `-> None` if there is none")
+    return signature
+
+
+def _model(name: str, parameters: list[inspect.Parameter]) -> type[pydantic.BaseModel]:
+    fields: dict[str, Any] = {}
+    for parameter in parameters:
+        default = ... if parameter.default is parameter.empty else parameter.default
+        # An alias: an argument may have a name that means something to pydantic, such as `json`.
+        fields[f"arg_{parameter.name}"] = (parameter.annotation, pydantic.Field(default, alias=parameter.name))
+    config = pydantic.ConfigDict(
+        extra="forbid", validate_default=True, allow_inf_nan=False, json_schema_serialization_defaults_required=True
+    )
+    try:
+        return pydantic.create_model(name, __config__=config, **fields)
+    except (pydantic.PydanticUserError, NameError, TypeError) as error:
+        raise ToolError(f"tool `{name}`: no JSON Schema can be made of its parameters: {error}") from error
+
+
+def _as_json(arguments: Mapping[str, object], tool: str) -> bytes:
+    try:
+        return canonical(to_jsonable_python(dict(arguments), inf_nan_mode="constants"))
+    except (PydanticSerializationError, NotCanonical, ValueError, RecursionError) as error:
+        raise InvalidArguments(f"tool `{tool}`: the arguments have no JSON form: {error}") from error
+
+
+def _words(error: pydantic.ValidationError) -> str:
+    found = []
+    for item in error.errors(include_url=False, include_input=False)[:5]:
+        place = ".".join(str(part) for part in item["loc"]) or "arguments"
+        found.append(f"`{place}`: {item['msg'][:1].lower()}{item['msg'][1:]}")
+    return "; ".join(found)

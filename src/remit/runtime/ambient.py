@@ -1,0 +1,65 @@
+"""Clock, entropy and sleep in one object that is handed in: the only source of now() and new ids."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+class Ambient(Protocol):
+    """What the world gives: `System` is the real one, `remit.testing.VirtualClock` is the tests'."""
+
+    def now(self) -> datetime:
+        """The time, in UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds from some fixed moment; never goes back."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits."""
+
+    def timeout(self, seconds: float) -> asyncio.Timeout:
+        """An async context manager that raises TimeoutError when its body takes longer."""
+
+    def entropy(self, size: int) -> bytes:
+        """`size` unpredictable bytes."""
+
+
+class System:
+    """The real clock and the operating system's entropy."""
+
+    def now(self) -> datetime:
+        """The time, in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Seconds from some fixed moment."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits."""
+        await asyncio.sleep(seconds)
+
+    def timeout(self, seconds: float) -> asyncio.Timeout:
+        """An async context manager that raises TimeoutError when its body takes longer."""
+        return asyncio.timeout(seconds)
+
+    def entropy(self, size: int) -> bytes:
+        """`size` unpredictable bytes."""
+        return secrets.token_bytes(size)
+
+
+def stamp(moment: datetime) -> str:
+    """Writes a moment as entries do: RFC 3339, UTC, microseconds, `Z`; such texts sort by time."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def new_id(ambient: Ambient) -> str:
+    """Returns a new id: 60 random bits as 12 characters that people can read out (Crockford's base 32)."""
+    number = int.from_bytes(ambient.entropy(8)) >> 4
+    return "".join(_ALPHABET[number >> shift & 31] for shift in range(55, -1, -5))

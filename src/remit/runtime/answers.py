@@ -1,0 +1,78 @@
+"""What an agent is told of a call that has ended: the same words live and when replayed from the journal."""
+
+from __future__ import annotations
+
+import orjson
+
+from remit.core.entries import Commitment
+from remit.core.lifecycle import CallState, CallStatus, ReviewState
+from remit.errors import CallError, Denied, InvalidArguments, Tampered, ToolFailed
+from remit.runtime.stream import RunStream
+from remit.store.payloads import open_payload
+
+
+def denied(tool: str, reasons: tuple[str, ...]) -> Denied:
+    """Returns the error for a call that a policy or a person refused."""
+    return Denied(f"`{tool}` was denied: {'; '.join(reasons) or 'no reason was given'}", reasons)
+
+
+def failed(tool: str, error: str, cause: str) -> ToolFailed:
+    """Returns the error for a tool that ran and failed."""
+    return ToolFailed(f"`{tool}` failed: {cause}: {error}", cause)
+
+
+async def refusal(stream: RunStream, call: CallState) -> Denied:
+    """Returns the error for a call that was waiting and won't run: who said no, and why."""
+    if call.because == "expired":
+        return denied(call.tool, ("its review expired before anybody approved it",))
+    if call.because == "used":
+        return denied(call.tool, ("its approval was used before",))
+    reasons = []
+    for id in call.reviews:
+        review = stream.reviews.get(id)
+        if review is not None and review.ruled is not None and not review.ruled.approved:
+            said = await reason_of(stream, review)
+            reasons.append(f"{review.ruled.reviewer} said no" + (f": {said}" if said else ""))
+    return denied(call.tool, tuple(reasons))
+
+
+async def reason_of(stream: RunStream, review: ReviewState) -> str:
+    """Returns the reason a reviewer gave, or "" where none was given or it was erased."""
+    ruled = review.ruled
+    if ruled is None or ruled.reason is None:
+        return ""
+    for (_, path), payload in (await stream.journal.payloads(f"review/{review.opened.review}")).items():
+        if path == "/reason":
+            return str(open_payload(payload, ruled.reason))
+    return ""
+
+
+async def ended(stream: RunStream, call: CallState) -> bytes:
+    """Returns the result of a call that has ended, as canonical bytes, or raises as it did the first time.
+
+    Raises:
+        CallError: it was rejected, refused, or the tool failed.
+        Tampered: a payload isn't what the journal committed to.
+    """
+    if call.status is CallStatus.SETTLED and call.ok:
+        return stream.value(call.settled, "/result", call.commitment)
+    raise await _error(stream, call)
+
+
+async def _error(stream: RunStream, call: CallState) -> CallError:
+    if call.status is CallStatus.REJECTED:
+        return InvalidArguments(_text(stream, call.seq, "/error", call.commitment))
+    if call.status is CallStatus.SETTLED:
+        return failed(call.tool, _text(stream, call.settled, "/error", call.commitment), call.cause)
+    if call.because:
+        return await refusal(stream, call)
+    reasons = call.verdict.reasons if call.verdict else None
+    words = orjson.loads(stream.value(call.decided, "/reasons", reasons)) if reasons else []
+    return denied(call.tool, tuple(words))
+
+
+def _text(stream: RunStream, seq: int, path: str, expected: Commitment) -> str:
+    text = orjson.loads(stream.value(seq, path, expected))
+    if not isinstance(text, str):
+        raise Tampered(f"{stream.name}#{seq} {path}: not a text")
+    return text

@@ -1,0 +1,305 @@
+"""Runtime: the composition root; an async context manager."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+
+from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+from remit.core.canonical import canonical, digest_bytes
+from remit.core.entries import Head, PolicyLoaded, RunStarted
+from remit.core.graph import Graph
+from remit.core.kernel import deadline, next_commands
+from remit.core.lifecycle import RunState, RunStatus
+from remit.core.policy import PolicySet, load_policies
+from remit.errors import BadInput, Conflict, JournalError, OwnershipLost, RunError, UnknownId
+from remit.logs import get
+from remit.runtime.ambient import Ambient, System, new_id, stamp
+from remit.runtime.gate import Gate
+from remit.runtime.policyfolder import read_policies
+from remit.runtime.recover import load_reviews, load_run, take
+from remit.runtime.registry import Registry
+from remit.runtime.scheduler import Drive, RunReport
+from remit.runtime.stream import Draft, RunStream
+from remit.store.journal import Append, Artifact, Journal
+from remit.store.leases import Leases
+from remit.store.projections import Projections
+
+LEASE_SECONDS = 15.0
+FRUITLESS = 5
+"""Owners in a row without progress, after which a worker leaves a run alone: it is quarantined."""
+_SWEEP_SECONDS = 5.0
+_REDRIVES = 3
+
+
+class Runtime:
+    """Runs graphs under a folder of policies, with a store for the journal.
+
+    Use it as `async with Runtime(graph, policies="policies", store="sqlite:///remit.db") as runtime`.
+    Nothing runs where the policies are missing, broken or unreadable: entering raises PolicyError.
+    """
+
+    def __init__(
+        self,
+        *graphs: Graph,
+        store: str = "sqlite:///remit.db",
+        policies: str | Path = "policies",
+        ambient: Ambient | None = None,
+        worker: str = "",
+    ) -> None:
+        self._registry = Registry(graphs)
+        self._store = store
+        self._folder = policies
+        self._ambient: Ambient = ambient or System()
+        self.worker = worker or f"{user()}@{socket.gethostname()}:{os.getpid()}:{new_id(self._ambient)[:4]}"
+
+    async def __aenter__(self) -> Runtime:
+        policies = self._read_policies()
+        self.journal = await Journal.open(self._store)
+        self._leases = Leases(self.journal)
+        self.projections = Projections(self.journal)
+        self._gate = Gate(self.journal, self._registry, policies, self._ambient)
+        try:
+            await self._record_policies(policies)
+        except BaseException:
+            await self.journal.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.journal.close()
+
+    # --- policies ---
+
+    @property
+    def policies(self) -> PolicySet:
+        """The policy set in force."""
+        return self._gate.policies
+
+    async def reload_policies(self) -> None:
+        """Reads the folder again, and records the set where it has changed. Raises PolicyError; then nothing runs."""
+        policies = self._read_policies()
+        if policies.digest != self.policies.digest:
+            await self._record_policies(policies)
+            self._gate.policies = policies
+
+    def _read_policies(self) -> PolicySet:
+        return load_policies(read_policies(self._folder), self._registry.specs, self._registry.root_types)
+
+    async def _record_policies(self, policies: PolicySet) -> None:
+        """Appends what is in force, unless it is what the journal says already."""
+        while True:
+            entries = await self.journal.read("policy")
+            last = entries[-1].body if entries else None
+            if isinstance(last, PolicyLoaded) and last.digest == policies.digest:
+                return
+            head = entries[-1].head if entries else Head()
+            sealed = Draft("policy", head, self._ambient).seal(
+                self.worker, PolicyLoaded(policies.digest, dict(policies.files), policies.single_operator)
+            )
+            artifacts = (_artifact("policies", canonical({"files": dict(policies.texts)})),)
+            with suppress(Conflict):
+                await self.journal.append(Append((sealed,), (), artifacts))
+                return
+
+    # --- runs ---
+
+    async def start(self, graph: Graph | str, input: object = None, *, principal: str, target: str = "") -> str:
+        """Records a new run, without driving it, and returns its id.
+
+        Raises:
+            BadInput: no such graph, no principal, or an input that has no JSON form.
+        """
+        known = self._graph(graph if isinstance(graph, str) else graph.name)
+        if not principal.strip():
+            raise BadInput("a run needs a principal: the user or service it acts for")
+        try:
+            plain = canonical(to_jsonable_python(input, inf_nan_mode="constants"))
+        except (PydanticSerializationError, ValueError) as error:
+            raise BadInput(f"the run's input has no JSON form: {error}") from error
+        run = new_id(self._ambient)
+        draft = Draft(f"run/{run}", Head(), self._ambient)
+        body = RunStarted(
+            run, known.name, known.digest, principal, user(), target, self.policies.digest,
+            draft.commit("/input", plain),
+        )  # fmt: skip
+        artifacts = (
+            _artifact("graph", known.bytes),
+            *(_artifact("tool", tool.spec.bytes) for tool in known.tools.values()),
+        )
+        await self.journal.append(Append((draft.seal(self.worker, body),), tuple(draft.payloads), artifacts))
+        return run
+
+    async def run(
+        self, graph: Graph | str, input: object = None, *, principal: str, wait: bool = False, target: str = ""
+    ) -> RunReport:
+        """Starts a run and drives it to its end, or until it only waits for people (with `wait`, further)."""
+        return await self.resume(await self.start(graph, input, principal=principal, target=target), wait=wait)
+
+    async def resume(self, run: str, *, wait: bool = False) -> RunReport:
+        """Drives a run on from where it is, in whichever process it was before.
+
+        Raises:
+            UnknownId: there is no such run.
+            OwnershipLost: another worker is driving it.
+            ReplayMismatch: the agents no longer do what the journal says.
+            PolicyError: the policies are broken now.
+        """
+        await self.reload_policies()
+        state = await load_run(self.journal, run)
+        graph = self._graph_of(state)
+        for _ in range(_REDRIVES):
+            if not await self._has_work(graph, state) and not (wait and state.status is RunStatus.RUNNING):
+                return await self._report(graph, state)
+            async with self._leased(run):
+                stream = await take(self.journal, self._ambient, state, self.worker)
+                try:
+                    return await self._drive(graph, stream, wait)
+                except Conflict:
+                    # Somebody else wrote: the run itself (then it is theirs), or a review that it counted on.
+                    state = await load_run(self.journal, run)
+                    if state.worker != self.worker:
+                        raise OwnershipLost(f"run `{run}` was taken over by {state.worker}") from None
+        raise RunError(f"run `{run}`: its reviews change faster than they can be read: resume it again")
+
+    async def _drive(self, graph: Graph, stream: RunStream, wait: bool) -> RunReport:
+        position = await self.journal.position()
+        while True:
+            drive = Drive(self._gate, self._registry, graph, stream)
+            report = await drive.drive()
+            if report.status != "waiting" or not wait:
+                return report
+            await self._until_news(position, deadline(stream.state, stream.reviews))
+            position = await self.journal.position()
+            await self.reload_policies()
+            await drive.refresh()
+
+    async def work(self, *, once: bool = False) -> AsyncIterator[RunReport]:
+        """Drives every run of this app that can go on, as rulings and deadlines make it so, for ever.
+
+        Args:
+            once: stop when nothing can go on any more.
+        """
+        while True:
+            position = await self.journal.position()
+            worked = False
+            for run in await self._ready():
+                try:
+                    yield await self.resume(run)
+                    worked = True
+                except OwnershipLost:
+                    continue
+                except RunError as error:
+                    get().error("run stopped", run=run, error=str(error))
+            if worked:
+                continue
+            if once:
+                return
+            await self._until_news(position, "")
+
+    async def _until_news(self, position: int, deadline: str) -> None:
+        """Waits until somebody appends, a review's deadline, or the next sweep: whichever is first."""
+        seconds = _SWEEP_SECONDS
+        if deadline:
+            now = stamp(self._ambient.now())
+            seconds = 0.0 if deadline <= now else min(seconds, _seconds_between(now, deadline))
+        await self.journal.wait(position, max(seconds, 0.05))
+
+    async def _ready(self) -> list[str]:
+        """Runs of this app that nobody drives and that can go on."""
+        ready = []
+        for row in await self.projections.runs():
+            if row.status != RunStatus.RUNNING or row.graph not in self._registry.graphs:
+                continue
+            state = await load_run(self.journal, row.run)
+            if state.fruitless >= FRUITLESS or state.started.graph_digest != self._graph(row.graph).digest:
+                continue
+            if await self._has_work(self._graph(row.graph), state) and await self._is_free(row.run):
+                ready.append(row.run)
+        return ready
+
+    async def _has_work(self, graph: Graph, state: RunState) -> bool:
+        reviews = await load_reviews(self.journal, state)
+        return bool(next_commands(graph, state, reviews, stamp(self._ambient.now())))
+
+    async def _report(self, graph: Graph, state: RunState) -> RunReport:
+        reviews = await load_reviews(self.journal, state)
+        payloads = await self.journal.payloads(f"run/{state.run}")
+        stream = RunStream(self.journal, self._ambient, state, reviews, payloads)
+        return Drive(self._gate, self._registry, graph, stream).report()
+
+    def _graph(self, name: str) -> Graph:
+        graph = self._registry.graphs.get(name)
+        if graph is None:
+            known = ", ".join(f"`{known}`" for known in self._registry.graphs)
+            raise UnknownId(f"this runtime has no graph `{name}`; it has {known}")
+        return graph
+
+    def _graph_of(self, state: RunState) -> Graph:
+        graph = self._graph(state.started.graph)
+        if graph.digest != state.started.graph_digest and state.status is RunStatus.RUNNING:
+            raise RunError(
+                f"run `{state.run}` was started on another version of graph `{graph.name}`: resume it with the code"
+                " it was started with"
+            )
+        return graph
+
+    # --- leases: hints about who works on what, never safety ---
+
+    async def _is_free(self, run: str) -> bool:
+        now = self._ambient.now().timestamp()
+        taken = await self._leases.take(run, self.worker, now, LEASE_SECONDS)
+        if taken:
+            await self._leases.release(run, self.worker)
+        return taken
+
+    @asynccontextmanager
+    async def _leased(self, run: str) -> AsyncIterator[None]:
+        now = self._ambient.now().timestamp()
+        if not await self._leases.take(run, self.worker, now, LEASE_SECONDS):
+            raise OwnershipLost(
+                f"run `{run}` is being driven by another worker; if that one has died, try again in {LEASE_SECONDS:.0f} s"
+            )
+        try:
+            async with asyncio.TaskGroup() as group:
+                renewing = group.create_task(self._renew(run))
+                try:
+                    yield
+                finally:
+                    renewing.cancel()
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from errors
+        finally:
+            with suppress(JournalError):
+                await self._leases.release(run, self.worker)
+
+    async def _renew(self, run: str) -> None:
+        while True:
+            await self._ambient.sleep(LEASE_SECONDS / 3)
+            await self._leases.renew(run, self.worker, self._ambient.now().timestamp(), LEASE_SECONDS)
+
+
+def user() -> str:
+    """Returns the name of the machine's user."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def _artifact(kind: str, data: bytes) -> Artifact:
+    return Artifact(digest_bytes(data), kind, data)
+
+
+def _seconds_between(first: str, second: str) -> float:
+    return (datetime.fromisoformat(second) - datetime.fromisoformat(first)).total_seconds()

@@ -1,0 +1,130 @@
+"""What the gate writes: from a call, its facts and its verdict to entries and their payloads. It decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import msgspec
+from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+from remit.core.canonical import canonical
+from remit.core.decide import Verdict
+from remit.core.entries import CallRecord, Head, Outcome, ReviewOpened, RuleHit, Sealed, VerdictRecord
+from remit.core.facts import Facts
+from remit.core.policy import PolicySet
+from remit.core.tools import Call, ToolSpec, call_digest
+from remit.errors import NotCanonical
+from remit.runtime.ambient import Ambient, new_id, stamp
+from remit.runtime.stream import Draft, RunStream
+
+IN_DOUBT_QUEUE = "in-doubt"
+_IN_DOUBT_TTL = 30 * 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What an agent asked for: `id` is the call's place in its task, the same at every replay."""
+
+    id: str
+    task: str
+    agent: str
+    agent_version: str
+    tool: str
+    arguments: Mapping[str, object]
+
+
+def write_call(draft: Draft, stream: RunStream, ask: Ask, tool: ToolSpec, args: Mapping[str, object]) -> Call:
+    """Commits to the arguments, a payload each, and returns the call with its digest."""
+    state = stream.state
+    commitments = {name: draft.commit(f"/args/{name}", canonical(value)) for name, value in args.items()}
+    record = CallRecord(ask.id, ask.agent, ask.agent_version, ask.task, tool.name, tool.digest, commitments, "")
+    digest = call_digest(state.run, state.started.principal, record)
+    record = msgspec.structs.replace(record, digest=digest)
+    return Call(state.run, state.started.principal, args, record)
+
+
+def said(arguments: Mapping[str, object]) -> bytes:
+    """Returns what an agent asked for as canonical bytes, even where it has no JSON form."""
+    try:
+        return canonical(to_jsonable_python(dict(arguments), inf_nan_mode="constants"))
+    except (PydanticSerializationError, NotCanonical, ValueError, RecursionError):
+        return canonical(repr(sorted(arguments))[:2_000].encode(errors="replace").decode())
+
+
+def write_verdict(draft: Draft, verdict: Verdict) -> VerdictRecord:
+    """Commits to the reasons in words (they quote arguments) and returns what the entry says."""
+    reasons = draft.commit("/reasons", canonical(list(verdict.reasons))) if verdict.reasons else None
+    return VerdictRecord(
+        verdict.outcome, verdict.policies, verdict.rules, verdict.broken, verdict.shadow, reasons
+    )
+
+
+def open_reviews(
+    stream: RunStream, call: Call, tool: ToolSpec, facts: Facts, verdict: Verdict, policies: PolicySet, ambient: Ambient
+) -> tuple[tuple[Draft, Sealed], ...]:
+    """Returns a new review for each queue the call escalates to."""
+    if verdict.outcome is not Outcome.ESCALATE:
+        return ()
+    shown = shown_to_reviewer(call, tool, facts.document(), verdict.reasons)
+    # A review discloses every escalating rule of its queue; all reasons are shown in each.
+    hits = {(hit.policy, hit.rule, hit.digest): hit for hit in (*verdict.rules, *verdict.broken)}
+    opened = []
+    for queue in verdict.queues:
+        disclosed = tuple(hit for hit in hits.values() if hit.effect is Outcome.ESCALATE and hit.queue == queue)
+        opened.append(
+            _open(call, queue, policies.queues[queue].ttl, {**shown, "queue": queue}, ambient, disclosed=disclosed)
+        )
+    return tuple(opened)
+
+
+def open_in_doubt(call: Call, tool: ToolSpec, why: str, ambient: Ambient) -> tuple[Draft, Sealed]:
+    """Returns a review that asks a person whether a call that was begun has happened."""
+    reason = (
+        f"`{tool.name}` was begun and nobody knows whether it happened: {why}. It may not be repeated by guess:"
+        " approve to run it again, deny to give it up."
+    )
+    shown = shown_to_reviewer(call, tool, {}, (reason,))
+    return _open(call, IN_DOUBT_QUEUE, _IN_DOUBT_TTL, {**shown, "queue": IN_DOUBT_QUEUE}, ambient, in_doubt=True)
+
+
+def shown_to_reviewer(
+    call: Call, tool: ToolSpec, facts: Mapping[str, object], reasons: tuple[str, ...]
+) -> dict[str, object]:
+    """Returns what a reviewer is shown: the call in full, why it waits, and what the run did so far."""
+    return {
+        "run": call.run,
+        "principal": call.principal,
+        "call": call.id,
+        "agent": call.record.agent,
+        "tool": tool.name,
+        "description": tool.description,
+        "effect": tool.effect.value,
+        "repeat": tool.repeat.value,
+        "args": dict(call.args),
+        "reasons": list(reasons),
+        "digest": call.digest,
+        "facts": dict(facts),
+    }
+
+
+def _open(
+    call: Call,
+    queue: str,
+    ttl: int,
+    shown: Mapping[str, object],
+    ambient: Ambient,
+    *,
+    disclosed: tuple[RuleHit, ...] = (),
+    in_doubt: bool = False,
+) -> tuple[Draft, Sealed]:
+    id = new_id(ambient)
+    draft = Draft(f"review/{id}", Head(), ambient)
+    expires: datetime = ambient.now() + timedelta(seconds=ttl)
+    body = ReviewOpened(
+        id, call.run, call.id, call.digest, call.record.tool, queue, stamp(expires),
+        draft.commit("/shown", canonical(shown)),
+        disclosed, in_doubt,
+    )  # fmt: skip
+    return draft, draft.seal("gate", body)

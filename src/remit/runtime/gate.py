@@ -1,0 +1,308 @@
+"""THE ONE DOOR: capture -> decide -> append -> act. `Gate.call` reads in that order.
+
+No tool runs unless an allow verdict for exactly that call is durably in the journal first. The line that
+waits for the append is the commit point: before it nothing has happened, after it the intent is on record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Mapping
+
+import orjson
+
+from remit.core.canonical import canonical
+from remit.core.decide import Approval, Verdict, decide
+from remit.core.entries import (
+    CallDecided,
+    CallDecidedAgain,
+    CallInDoubt,
+    CallIntendedAgain,
+    CallRefused,
+    CallRejected,
+    CallSettled,
+    Outcome,
+    ReviewConsumed,
+    Sealed,
+)
+from remit.core.facts import Facts, capture, roots
+from remit.core.graph import FactProvider, FactRequest
+from remit.core.lifecycle import CallState, ReviewState
+from remit.core.policy import PolicySet
+from remit.core.reviews import Judged, Standing, judge
+from remit.core.tools import Call, Repeat, ToolSpec, call_digest, idempotency_key
+from remit.core.typed import Invocation, Tool
+from remit.errors import InvalidArguments, Tampered, TooLarge
+from remit.logs import get
+from remit.runtime.ambient import Ambient
+from remit.runtime.answers import denied, failed, refusal
+from remit.runtime.drafts import Ask, open_in_doubt, open_reviews, said, write_call, write_verdict
+from remit.runtime.invoke import Invoked, Invoker
+from remit.runtime.registry import Registry
+from remit.runtime.stream import Draft, RunStream
+from remit.store.journal import Journal
+
+_PROVIDER_SECONDS = 30.0
+
+
+class Waiting(Exception):
+    """The call waits for people: its task parks."""
+
+
+class Gate:
+    """Every tool call of every run of a process goes through `call`."""
+
+    def __init__(self, journal: Journal, registry: Registry, policies: PolicySet, ambient: Ambient) -> None:
+        self._journal = journal
+        self._registry = registry
+        self._ambient = ambient
+        self._invoker = Invoker(registry.tools, ambient)
+        self.policies = policies
+
+    async def call(self, stream: RunStream, ask: Ask) -> bytes:
+        """Governs one call and returns its result as canonical bytes.
+
+        Raises:
+            InvalidArguments: they don't fit the tool's schema, or there is no such tool.
+            Denied: a policy says no.
+            Waiting: people are asked.
+            ToolFailed: it ran, and failed.
+            JournalError: the append failed: nothing happened.
+        """
+        tool, args = await self._validated(stream, ask)
+        values = await self._asked(stream, ask, tool.spec, args)
+        # One uninterrupted step of the event loop, from here to the commit point: no `await` in between.
+        draft = stream.draft()
+        call = write_call(draft, stream, ask, tool.spec, args)
+        facts = self._capture(stream, ask, values)
+        document = facts.document()
+        verdict = self._decide(call, tool.spec, document)
+        key = idempotency_key(call.digest) if verdict.outcome is Outcome.ALLOW else ""
+        opened = open_reviews(stream, call, tool.spec, facts, verdict, self.policies, self._ambient)
+        body = CallDecided(
+            call.record,
+            write_verdict(draft, verdict),
+            draft.commit("/facts", canonical(document)),
+            key,
+            tuple(sealed.stream.removeprefix("review/") for _, sealed in opened),
+            str(tool.spec.cost),
+        )
+        try:
+            written = stream.enqueue(draft, f"agent:{ask.agent}", body, others=opened)
+        except TooLarge as error:
+            raise await self._rejected(stream, ask, str(error)) from error
+        await asyncio.shield(written)  # THE COMMIT POINT. If this raises, nothing has happened.
+        if verdict.outcome is Outcome.DENY:
+            raise denied(call.record.tool, verdict.reasons)
+        if verdict.outcome is Outcome.ESCALATE:
+            raise Waiting
+        return await self._act(stream, ask, tool, call, key)
+
+    async def after_review(self, stream: RunStream, ask: Ask, waiting: CallState) -> bytes:
+        """Goes on with a call that was waiting: it is decided again with the rulings among its facts.
+
+        Raises what `call` raises. A no is honoured without asking anything again.
+        """
+        tool = self._registry.tools[waiting.tool]
+        call = recorded_call(stream, waiting)
+        standing = self._judge(stream, waiting).standing
+        values = await self._asked(stream, ask, tool.spec, call.args) if standing is Standing.APPROVED else {}
+        # One uninterrupted step again.
+        judged = self._judge(stream, waiting)
+        if judged.standing is Standing.OPEN:
+            raise Waiting
+        if judged.standing is not Standing.APPROVED or judged.approval is None:
+            refused = CallRefused(waiting.id, judged.standing.value, judged.rulings)
+            await asyncio.shield(stream.enqueue(stream.draft(), "gate", refused))
+            raise await refusal(stream, stream.state.calls[waiting.id])
+        facts = self._capture(stream, ask, values, judged)
+        document = facts.document()
+        verdict = self._decide(call, tool.spec, document, judged.approval)
+        allowed = verdict.outcome is Outcome.ALLOW
+        key = idempotency_key(call.digest) if allowed else ""
+        opened = open_reviews(stream, call, tool.spec, facts, verdict, self.policies, self._ambient)
+        draft = stream.draft()
+        body = CallDecidedAgain(
+            call.id,
+            write_verdict(draft, verdict),
+            draft.commit("/facts", canonical(document)),
+            judged.rulings,
+            key,
+            tuple(sealed.stream.removeprefix("review/") for _, sealed in opened),
+        )
+        # The approval is used up in the same append that records the intent: there is no second use.
+        used = self._consume(stream, waiting) if allowed else ()
+        written = stream.enqueue(draft, f"agent:{ask.agent}", body, others=(*opened, *used))
+        await asyncio.shield(written)  # THE COMMIT POINT of an approved call.
+        if verdict.outcome is Outcome.DENY:
+            raise denied(waiting.tool, verdict.reasons)
+        if verdict.outcome is Outcome.ESCALATE:
+            raise Waiting
+        return await self._act(stream, ask, tool, call, key)
+
+    async def recover(self, stream: RunStream, ask: Ask, begun: CallState) -> bytes:
+        """Settles a call that was intended by an owner that is gone, and never by guess.
+
+        Idempotent and keyed tools run again with the same key. Any other is asked through its probe, and
+        where that can't say, a person is asked. Raises what `call` raises.
+        """
+        tool = self._registry.tools[begun.tool]
+        call = recorded_call(stream, begun)
+        if tool.spec.repeat is not Repeat.ONCE:
+            return await self._again(stream, ask, tool, call, begun, "repeat")
+        probed = await self._invoker.probe(tool.name, call.args, self._invocation(call, begun.key, 1))
+        if probed is None:
+            return await self._again(stream, ask, tool, call, begun, "probe")
+        if probed.doubt:
+            raise await self._in_doubt(stream, call, tool.spec, f"its worker stopped, and {probed.error}")
+        return await self._settle(stream, tool.spec, call, probed)
+
+    async def after_doubt(self, stream: RunStream, ask: Ask, doubtful: CallState) -> bytes:
+        """Goes on with a call in doubt once a person has said what to do. Raises what `call` raises."""
+        tool = self._registry.tools[doubtful.tool]
+        call = recorded_call(stream, doubtful)
+        judged = self._judge(stream, doubtful)
+        if judged.standing is Standing.OPEN:
+            raise Waiting
+        if judged.standing is Standing.APPROVED:
+            return await self._again(stream, ask, tool, call, doubtful, "ruled", judged)
+        if judged.standing is Standing.EXPIRED:
+            raise await self._in_doubt(stream, call, tool.spec, "nobody answered in time, so it is asked again")
+        given_up = Invoked(False, error="given up: nobody knows whether it happened", cause="InDoubt")
+        return await self._settle(stream, tool.spec, call, given_up)
+
+    # --- the steps ---
+
+    async def _validated(self, stream: RunStream, ask: Ask) -> tuple[Tool[..., object], dict[str, object]]:
+        tool = self._registry.tools.get(ask.tool)
+        graph = self._registry.graphs.get(stream.state.started.graph)
+        if tool is None or graph is None or ask.tool not in graph.tools:
+            raise await self._rejected(stream, ask, f"graph `{stream.state.started.graph}` has no tool `{ask.tool}`")
+        try:
+            return tool, tool.arguments.normalise(ask.arguments)
+        except InvalidArguments as error:
+            raise await self._rejected(stream, ask, str(error)) from error
+
+    async def _rejected(self, stream: RunStream, ask: Ask, words: str) -> InvalidArguments:
+        draft = stream.draft()
+        error = draft.commit("/error", canonical(words))
+        body = CallRejected(ask.id, ask.task, ask.tool[:128], draft.commit("/args", said(ask.arguments)), error)
+        await asyncio.shield(stream.enqueue(draft, f"agent:{ask.agent}", body))
+        return InvalidArguments(words)
+
+    async def _asked(
+        self, stream: RunStream, ask: Ask, tool: ToolSpec, args: Mapping[str, object]
+    ) -> dict[str, object]:
+        """Asks the fact providers; one that fails is absent, and rules that look at it are in error."""
+        values: dict[str, object] = {}
+        for provider in self._registry.facts_for(tool.name):
+            request = FactRequest(tool.name, args, ask.agent, stream.state.started.principal, stream.state.run)
+            try:
+                async with self._ambient.timeout(_PROVIDER_SECONDS):
+                    values[provider.name] = orjson.loads(provider.value.dump(await _provide(provider, request)))
+            except Exception as error:  # noqa: BLE001 - a provider may raise anything; the fact is then absent
+                get().warning("fact failed", fact=provider.name, call=ask.id, error=f"{type(error).__name__}: {error}")
+        return values
+
+    def _capture(
+        self, stream: RunStream, ask: Ask, values: Mapping[str, object], judged: Judged | None = None
+    ) -> Facts:
+        return capture(
+            stream.state,
+            now=stream.now(),
+            agent=ask.agent,
+            agent_version=ask.agent_version,
+            task=ask.task,
+            values=values,
+            approved=judged is not None,
+            reviewers=judged.reviewers if judged else (),
+        )
+
+    def _decide(
+        self, call: Call, tool: ToolSpec, document: Mapping[str, object], approval: Approval | None = None
+    ) -> Verdict:
+        return decide(tool.name, roots(document, tool, call.args), self.policies, approval)
+
+    def _judge(self, stream: RunStream, call: CallState) -> Judged:
+        digest = call.record.digest if call.record else ""
+        return judge(
+            _reviews(stream, call), digest, stream.now(), single_operator=self.policies.single_operator
+        )
+
+    def _consume(self, stream: RunStream, call: CallState) -> tuple[tuple[Draft, Sealed], ...]:
+        used = []
+        for review in _reviews(stream, call):
+            opened = review.opened
+            draft = Draft(f"review/{opened.review}", review.head, self._ambient)
+            body = ReviewConsumed(opened.review, stream.state.run, call.id, opened.digest)
+            used.append((draft, draft.seal("gate", body)))
+        return tuple(used)
+
+    async def _again(
+        self, stream: RunStream, ask: Ask, tool: Tool[..., object], call: Call, begun: CallState, because: str,
+        judged: Judged | None = None,
+    ) -> bytes:  # fmt: skip
+        body = CallIntendedAgain(call.id, begun.key, because, judged.rulings if judged else ())
+        used = self._consume(stream, begun) if judged else ()
+        await asyncio.shield(stream.enqueue(stream.draft(), "gate", body, others=used))
+        return await self._act(stream, ask, tool, call, begun.key, attempt=2)
+
+    async def _act(
+        self, stream: RunStream, ask: Ask, tool: Tool[..., object], call: Call, key: str, attempt: int = 1
+    ) -> bytes:
+        """Runs the tool; the allow verdict and the intent are in the journal."""
+        invoked = await self._invoker.invoke(tool.name, call.args, self._invocation(call, key, attempt))
+        if invoked.doubt:
+            raise await self._in_doubt(stream, call, tool.spec, f"{invoked.cause}: {invoked.error}")
+        return await self._settle(stream, tool.spec, call, invoked)
+
+    async def _settle(self, stream: RunStream, tool: ToolSpec, call: Call, invoked: Invoked) -> bytes:
+        draft = stream.draft()
+        result = draft.commit("/result", invoked.data) if invoked.ok else None
+        error = None if invoked.ok else draft.commit("/error", canonical(_printable(invoked.error)))
+        body = CallSettled(
+            call.id, invoked.ok, result, error, invoked.cause, invoked.attempts, invoked.milliseconds,
+            tool.result_labels,
+        )  # fmt: skip
+        await asyncio.shield(stream.enqueue(draft, f"tool:{tool.name}", body))
+        if not invoked.ok:
+            raise failed(tool.name, _printable(invoked.error), invoked.cause)
+        return invoked.data
+
+    async def _in_doubt(self, stream: RunStream, call: Call, tool: ToolSpec, why: str) -> Waiting:
+        opened = open_in_doubt(call, tool, _printable(why), self._ambient)
+        body = CallInDoubt(call.id, opened[1].stream.removeprefix("review/"))
+        await asyncio.shield(stream.enqueue(stream.draft(), "gate", body, others=(opened,)))
+        return Waiting()
+
+    def _invocation(self, call: Call, key: str, attempt: int) -> Invocation:
+        return Invocation(key, call.run, call.id, call.principal, attempt)
+
+
+def recorded_call(stream: RunStream, state: CallState) -> Call:
+    """Returns the call as the journal has it, every argument checked against its commitment.
+
+    Raises:
+        Tampered: a payload, or the digest, isn't what was recorded.
+    """
+    record, principal = state.record, stream.state.started.principal
+    if record is None:
+        raise Tampered(f"{stream.name}: call `{state.id}` was never decided")
+    if call_digest(stream.state.run, principal, record) != record.digest:
+        raise Tampered(f"{stream.name}: call `{state.id}`: its digest is not the digest of what it says")
+    return Call(stream.state.run, principal, stream.args(state.id), record)
+
+
+def _reviews(stream: RunStream, call: CallState) -> list[ReviewState]:
+    return [stream.reviews[id] for id in call.reviews if id in stream.reviews]
+
+
+async def _provide(provider: FactProvider, request: FactRequest) -> object:
+    if inspect.iscoroutinefunction(provider.function):
+        return await provider.function(request)
+    return await asyncio.to_thread(provider.function, request)
+
+
+def _printable(text: str) -> str:
+    return text.encode(errors="replace").decode()

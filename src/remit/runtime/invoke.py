@@ -1,0 +1,126 @@
+"""Runs one tool: timeout, tries (tenacity), idempotency key. Only gate.py may import this.
+
+It decides nothing. Whoever calls it has an allow verdict and the intent in the journal already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import tenacity
+
+from remit.core.tools import Repeat
+from remit.core.typed import NOT_DONE, Invocation, Tool
+from remit.errors import NotCanonical, Transient
+from remit.runtime.ambient import Ambient
+
+_AGAIN = (TimeoutError, ConnectionError, Transient)
+_LONGEST = 2_000
+"""Characters of an error's words that are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invoked:
+    """How it ended: `data` (the result's canonical bytes) where `ok`, else the error and its type's name.
+
+    `doubt` says that nobody knows whether the effect happened, and it must not be tried again by guess.
+    """
+
+    ok: bool
+    data: bytes = b""
+    error: str = ""
+    cause: str = ""
+    attempts: int = 1
+    milliseconds: int = 0
+    doubt: bool = False
+
+
+class Invoker:
+    """Holds the tools' callables."""
+
+    def __init__(self, tools: Mapping[str, Tool[..., Any]], ambient: Ambient) -> None:
+        self._tools = tools
+        self._ambient = ambient
+
+    async def invoke(self, name: str, args: Mapping[str, object], invocation: Invocation) -> Invoked:
+        """Runs the tool on exactly these arguments, and again on a passing failure where it permits.
+
+        Cancellation goes through: what was running is then in doubt.
+        """
+        tool = self._tools[name]
+        bound = tool.arguments.bind(args)
+        begun = self._ambient.monotonic()
+        attempts = 0
+
+        async def once() -> bytes:
+            nonlocal attempts
+            attempts += 1
+            given = replace(invocation, attempt=invocation.attempt + attempts - 1)
+            value = await self._limited(tool, tool.function, given, bound)
+            try:
+                return tool.results.dump(value)
+            except (ValueError, NotCanonical) as error:
+                raise _Unfit(f"what it returned does not fit its result type: {error}") from error
+
+        try:
+            data = await (self._tries(tool.spec.attempts)(once) if tool.spec.attempts > 1 else once())
+        except Exception as error:  # noqa: BLE001 - a tool may raise anything; whatever it is, it is journaled
+            return Invoked(
+                False,
+                error=f"{error}"[:_LONGEST] or type(error).__name__,
+                cause="Unfit" if isinstance(error, _Unfit) else type(error).__name__,
+                attempts=attempts,
+                milliseconds=self._since(begun),
+                doubt=isinstance(error, TimeoutError) and tool.spec.repeat is Repeat.ONCE,
+            )
+        return Invoked(True, data=data, attempts=attempts, milliseconds=self._since(begun))
+
+    async def probe(self, name: str, args: Mapping[str, object], invocation: Invocation) -> Invoked | None:
+        """Asks the tool whether the call with this key has happened.
+
+        Returns:
+            Its result where it has; None where it has not; an `Invoked` in doubt where it can't say.
+        """
+        tool = self._tools[name]
+        if tool.probe is None:
+            return Invoked(False, error="it has no probe", doubt=True)
+        try:
+            value = await self._limited(tool, tool.probe, invocation, tool.arguments.bind(args))
+            return None if value is NOT_DONE else Invoked(True, data=tool.results.dump(value))
+        except Exception as error:  # noqa: BLE001 - a probe may raise anything; then nobody knows
+            return Invoked(False, error=f"its probe failed: {error}"[:_LONGEST], cause=type(error).__name__, doubt=True)
+
+    async def _limited(
+        self, tool: Tool[..., Any], function: Callable[..., Any], invocation: Invocation, bound: dict[str, object]
+    ) -> object:
+        lead = (invocation,) if tool.wants_invocation else ()
+        try:
+            async with self._ambient.timeout(tool.spec.timeout):
+                if inspect.iscoroutinefunction(function):
+                    return await function(*lead, **bound)
+                return await asyncio.to_thread(function, *lead, **bound)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise RuntimeError("it cancelled itself") from error
+
+    def _tries(self, attempts: int) -> tenacity.AsyncRetrying:
+        return tenacity.AsyncRetrying(
+            stop=tenacity.stop_after_attempt(attempts),
+            wait=tenacity.wait_exponential(multiplier=0.1, max=10),
+            retry=tenacity.retry_if_exception_type(_AGAIN),
+            sleep=self._ambient.sleep,
+            reraise=True,
+        )
+
+    def _since(self, begun: float) -> int:
+        return int((self._ambient.monotonic() - begun) * 1000)
+
+
+class _Unfit(Exception):
+    """The tool ran, but its result can't be kept."""

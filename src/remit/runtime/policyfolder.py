@@ -1,0 +1,34 @@
+"""Reads a folder of policy files. What they mean is `core.policy`'s affair."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from remit.errors import PolicyError, Problem
+
+
+def read_policies(folder: str | Path) -> dict[str, str]:
+    """Returns file name to text of every YAML file in `folder`.
+
+    Raises:
+        PolicyError: no such folder, no YAML file in it, or one that can't be read. Nothing runs then.
+    """
+    place = Path(folder)
+    if not place.is_dir():
+        raise _refuse(str(folder), "there is no such folder of policies", "make it, or name another with --policies")
+    files = sorted(path for path in place.iterdir() if path.suffix in (".yaml", ".yml"))
+    if not files:
+        raise _refuse(str(folder), "there is no policy in it, so nothing may run", "add a `*.yaml`, see `remit init`")
+    texts = {}
+    for path in files:
+        try:
+            texts[path.name] = path.read_bytes().decode("utf-8")
+        except OSError as error:
+            raise _refuse(str(path), f"it can't be read: {error.strerror}", "") from error
+        except UnicodeDecodeError as error:
+            raise _refuse(str(path), f"it is not UTF-8: byte {error.start}", "save it as UTF-8") from error
+    return texts
+
+
+def _refuse(file: str, message: str, hint: str) -> PolicyError:
+    return PolicyError((Problem(file, 0, 0, message, hint),))

@@ -1,0 +1,254 @@
+"""Does the kernel's commands in a TaskGroup, and appends what happened."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import orjson
+import structlog
+
+from remit.core import entries as e
+from remit.core import kernel as k
+from remit.core.canonical import canonical
+from remit.core.graph import Agent, Graph
+from remit.core.lifecycle import ReviewState, RunStatus, TaskStatus, parent_of
+from remit.errors import JournalError, RemitError, ReplayMismatch, RunError
+from remit.logs import get
+from remit.runtime.context import Context, TaskRun
+from remit.runtime.gate import Gate
+from remit.runtime.recover import load_reviews
+from remit.runtime.registry import Registry
+from remit.runtime.stream import Draft, RunStream
+from remit.store.journal import Append
+
+_BETWEEN_LOOKS = 0.1
+"""Seconds between looks for rulings, while other tasks of the run are busy."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """How a run stands: `status` is done, failed or waiting; `reviews` are the open ones it waits for."""
+
+    run: str
+    status: str
+    output: object = None
+    failed: tuple[str, ...] = ()
+    reviews: tuple[str, ...] = ()
+
+
+class Drive:
+    """Drives a run that this worker owns, as far as it goes: to its end, or until it only waits for people."""
+
+    def __init__(self, gate: Gate, registry: Registry, graph: Graph, stream: RunStream) -> None:
+        self._gate = gate
+        self._registry = registry
+        self._graph = graph
+        self._stream = stream
+        self._live: set[str] = set()
+        self._lists: dict[str, list[object]] = {}
+        self._wake = asyncio.Event()
+
+    async def drive(self) -> RunReport:
+        """Returns when the run is over or parked.
+
+        Raises:
+            RunError, JournalError: it can't go on here; whatever was acknowledged is in the journal.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                watcher = group.create_task(self._watch())
+                while await self._step(group):
+                    await self._wake.wait()
+                    self._wake.clear()
+                watcher.cancel()
+        except BaseExceptionGroup as errors:
+            self._stream.check()
+            raise _first(errors) from errors
+        self._stream.check()
+        return self.report()
+
+    def report(self) -> RunReport:
+        """Returns how the run stands."""
+        state = self._stream.state
+        if state.status is RunStatus.RUNNING:
+            open_ = sorted(id for id, review in self._stream.reviews.items() if _is_open(review))
+            return RunReport(state.run, "waiting", reviews=tuple(open_))
+        finished = state.finished
+        output = None
+        if finished is not None and finished.output is not None:
+            output = orjson.loads(self._stream.value(state.head.seq, "/output", finished.output))
+        return RunReport(state.run, state.status.value, output, finished.failed if finished else ())
+
+    async def _step(self, group: asyncio.TaskGroup) -> bool:
+        """Does all that can be done now. Returns whether something is still running."""
+        while True:
+            self._stream.check()
+            commands = k.next_commands(self._graph, self._stream.state, self._stream.reviews, self._stream.now())
+            changed = False
+            for command in commands:
+                changed = await self._do(command, group) or changed
+            if not changed:
+                return bool(self._live)
+
+    async def _do(self, command: k.Command, group: asyncio.TaskGroup) -> bool:
+        if isinstance(command, (k.StartTask, k.ContinueTask)):
+            return self._go(command, group)
+        if isinstance(command, k.ExpandTask):
+            await self._expand(command.task)
+        elif isinstance(command, k.SkipTask):
+            self._enqueue(e.TaskSkipped(command.task, command.because))
+        elif isinstance(command, k.ExpireReview):
+            await self._expire(command.review)
+        else:
+            await self._finish(command)
+        return True
+
+    def _enqueue(self, body: e.Fact) -> None:
+        self._stream.enqueue(self._stream.draft(), "scheduler", body)
+
+    # --- tasks ---
+
+    def _go(self, command: k.StartTask | k.ContinueTask, group: asyncio.TaskGroup) -> bool:
+        """Starts the task's agent, where it isn't running already and the limits permit."""
+        id = command.task
+        parent = parent_of(id)
+        task = self._graph.tasks[parent or id]
+        busy = sum(1 for live in self._live if parent_of(live) == parent) if parent else 0
+        if id in self._live or len(self._live) >= self._graph.limit or (task.limit and busy >= task.limit):
+            return False
+        if isinstance(command, k.StartTask):
+            labels = {label for need in task.needs for label in self._stream.state.tasks[need].labels}
+            self._enqueue(e.TaskStarted(id, task.runs.name, task.runs.version, tuple(sorted(labels))))
+        self._live.add(id)
+        group.create_task(self._run(id, task.runs))
+        return True
+
+    async def _expand(self, id: str) -> None:
+        try:
+            self._enqueue(e.TaskExpanded(id, len(self._items(id))))
+        except TypeError as error:
+            await self._ended(id, b"", error)
+
+    async def _run(self, id: str, agent: Agent) -> None:
+        run = TaskRun(self._gate, self._registry, self._stream, id, agent.name, agent.version)
+        error: BaseException | None = None
+        data = b"null"
+        with structlog.contextvars.bound_contextvars(run=self._stream.state.run, task=id):
+            try:
+                data = await self._agent(id, agent, Context(run))
+            except asyncio.CancelledError:
+                current = asyncio.current_task()
+                if current is None or current.cancelling():
+                    raise
+                if not run.parked:
+                    error = RuntimeError("the agent cancelled itself")
+            except (RunError, JournalError) as stop:
+                self._stream.break_(stop)
+                raise
+            except Exception as raised:  # noqa: BLE001 - an agent may raise anything; its task has then failed
+                error = raised
+            self._stream.check()
+            if not run.parked:
+                try:
+                    run.check_complete()
+                except ReplayMismatch as stop:
+                    self._stream.break_(stop)
+                    raise
+                await self._ended(id, data, error)
+            self._live.discard(id)
+            self._wake.set()
+
+    async def _agent(self, id: str, agent: Agent, context: Context) -> bytes:
+        arguments = [agent.input.load(self._input(id))] if agent.takes_input else []
+        return agent.output.dump(await agent.function(context, *arguments))
+
+    async def _ended(self, id: str, data: bytes, error: BaseException | None) -> None:
+        draft = self._stream.draft()
+        if error is None:
+            body = e.TaskFinished(id, True, output=draft.commit("/output", data))
+        else:
+            words = f"{error}".encode(errors="replace").decode()[:2_000] or type(error).__name__
+            get().info("task failed", error=f"{type(error).__name__}: {words}")
+            body = e.TaskFinished(
+                id, False, error=draft.commit("/error", canonical(words)), cause=type(error).__name__
+            )
+        await asyncio.shield(self._stream.enqueue(draft, "scheduler", body, keep=True))
+
+    # --- inputs and outputs ---
+
+    def _input(self, id: str) -> bytes:
+        parent = parent_of(id)
+        task = self._graph.tasks[parent or id]
+        if parent:
+            return canonical(self._items(parent)[int(id[len(parent) + 1 : -1])])
+        if not task.needs:
+            started = self._stream.state.started
+            return self._stream.value(0, "/input", started.input)
+        if len(task.needs) == 1:
+            return canonical(self._output(task.needs[0]))
+        return canonical({need: self._output(need) for need in task.needs})
+
+    def _items(self, id: str) -> list[object]:
+        """The list that a fan-out runs over."""
+        if id not in self._lists:
+            over = self._graph.tasks[id].over or ""
+            found = self._output(over)
+            if not isinstance(found, list):
+                raise TypeError(f"it runs over the output of `{over}`, which is no list but {type(found).__name__}")
+            self._lists[id] = found
+        return self._lists[id]
+
+    def _output(self, id: str) -> object:
+        task = self._stream.state.tasks[id]
+        if task.status is TaskStatus.EXPANDED:
+            return [self._output(f"{id}[{index}]") for index in range(task.count)]
+        return orjson.loads(self._stream.value(task.seq, "/output", task.commitment))
+
+    async def _finish(self, command: k.FinishRun) -> None:
+        draft = self._stream.draft()
+        output = None
+        if not command.failed:
+            leaves = self._graph.leaves
+            value = self._output(leaves[0]) if len(leaves) == 1 else {leaf: self._output(leaf) for leaf in leaves}
+            output = draft.commit("/output", canonical(value))
+        body = e.RunFinished(not command.failed, output, command.failed)
+        await asyncio.shield(self._stream.enqueue(draft, "scheduler", body, keep=True))
+
+    # --- reviews ---
+
+    async def _expire(self, review: str) -> None:
+        state = self._stream.reviews[review]
+        draft = Draft(f"review/{review}", state.head, self._stream.ambient)
+        await self._stream.journal.append(Append((draft.seal("scheduler", e.ReviewExpired(review)),)))
+        await self.refresh()
+
+    async def refresh(self) -> None:
+        """Reads again what others may have written: the rulings on this run's reviews."""
+        before = dict(self._stream.reviews)
+        self._stream.reviews.update(await load_reviews(self._stream.journal, self._stream.state))
+        if before != self._stream.reviews:
+            await self._stream.reload()
+            self._wake.set()
+
+    async def _watch(self) -> None:
+        """Notices rulings while other tasks of the run are busy."""
+        journal, ambient = self._stream.journal, self._stream.ambient
+        position = await journal.position()
+        while True:
+            position = await journal.wait(position, 60.0)
+            if self._stream.state.waiting:
+                await self.refresh()
+            await ambient.sleep(_BETWEEN_LOOKS)
+
+
+def _is_open(review: ReviewState) -> bool:
+    return review.status.value == "open"
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that says most: ours before others, the first before later ones."""
+    flat: list[BaseException] = []
+    for error in errors.exceptions:
+        flat.append(_first(error) if isinstance(error, BaseExceptionGroup) else error)
+    return next((error for error in flat if isinstance(error, RemitError)), flat[0])

@@ -1,0 +1,150 @@
+"""The stream of a run that this worker owns: the state as it stands, enqueued entries included.
+
+An entry is folded into the state in the same step of the event loop in which it is handed to the writer:
+so a fan-out of a hundred calls sees every one of its own decisions. If an append fails, the state has
+run ahead of the journal: the stream is broken, everything on it stops, and the run is driven again from
+what the journal really holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import orjson
+
+from remit.core.entries import Commitment, Fact, Head, Payload, Sealed, is_committed, seal, unseal
+from remit.core.lifecycle import ReviewState, RunState, apply
+from remit.errors import JournalError, RemitError, Tampered
+from remit.runtime.ambient import Ambient, stamp
+from remit.store.journal import Append, Artifact, Journal
+from remit.store.payloads import commit
+
+class Draft:
+    """An entry about to be written at the end of a stream, and the payloads it commits to."""
+
+    def __init__(self, stream: str, head: Head, ambient: Ambient) -> None:
+        self.stream = stream
+        self._head = head
+        self._ambient = ambient
+        self.payloads: list[Payload] = []
+
+    def commit(self, path: str, value: bytes) -> Commitment:
+        """Adds a payload at JSON pointer `path`: canonical bytes. Returns what the entry says of it."""
+        said, payload = commit(self.stream, self._head.seq + 1, path, value, self._ambient.entropy(16))
+        self.payloads.append(payload)
+        return said
+
+    def seal(self, actor: str, body: Fact) -> Sealed:
+        """Returns the entry. Raises JournalError where it would be too large."""
+        return seal(self.stream, self._head, stamp(self._ambient.now()), actor, body)
+
+
+class RunStream:
+    """A run's state, its reviews' states and its payloads, and the only way to append to it."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        ambient: Ambient,
+        state: RunState,
+        reviews: Mapping[str, ReviewState],
+        payloads: Mapping[tuple[int, str], Payload],
+    ) -> None:
+        self.journal = journal
+        self.ambient = ambient
+        self.state = state
+        self.reviews = dict(reviews)
+        self.broken: RemitError | None = None
+        self._payloads = dict(payloads)
+
+    @property
+    def name(self) -> str:
+        """The stream's name."""
+        return f"run/{self.state.run}"
+
+    def now(self) -> str:
+        """The time, as entries write it."""
+        return stamp(self.ambient.now())
+
+    def draft(self) -> Draft:
+        """Begins the next entry. Raises what broke the stream, if anything did."""
+        self.check()
+        return Draft(self.name, self.state.head, self.ambient)
+
+    def check(self) -> None:
+        """Raises what broke the stream, if anything did: nothing more happens on it."""
+        if self.broken is not None:
+            raise self.broken
+
+    def enqueue(
+        self,
+        draft: Draft,
+        actor: str,
+        body: Fact,
+        *,
+        others: tuple[tuple[Draft, Sealed], ...] = (),
+        artifacts: tuple[Artifact, ...] = (),
+        keep: bool = False,
+    ) -> asyncio.Future[None]:
+        """Folds the entry in and hands it to the writer, in one step; the future is done after COMMIT.
+
+        Args:
+            others: entries of review streams, all or nothing with this one.
+            keep: remember this entry's payloads, for a later `value`.
+
+        Raises:
+            JournalError: the entry is too large; nothing was changed.
+        """
+        sealed = draft.seal(actor, body)
+        state = apply(self.state, unseal(sealed.bytes))
+        if not isinstance(state, RunState):
+            raise JournalError(f"{self.name} does not hold a run")
+        reviews = {other.stream: other for _, other in others}
+        for name, other in reviews.items():
+            id = name.removeprefix("review/")
+            review = apply(self.reviews.get(id), unseal(other.bytes))
+            if isinstance(review, ReviewState):
+                self.reviews[id] = review
+        self.state = state
+        payloads = (*draft.payloads, *(payload for other, _ in others for payload in other.payloads))
+        if keep:
+            self._payloads.update({(payload.seq, payload.path): payload for payload in draft.payloads})
+        future = self.journal.enqueue(Append((sealed, *reviews.values()), payloads, artifacts))
+        future.add_done_callback(self._written)
+        return future
+
+    async def reload(self) -> None:
+        """Reads the payloads again: a task that goes on needs the results it had before it parked."""
+        self._payloads.update(await self.journal.payloads(self.name))
+
+    def break_(self, error: RemitError) -> None:
+        """Stops everything on this stream; the first reason stays."""
+        self.broken = self.broken or error
+
+    def _written(self, future: asyncio.Future[None]) -> None:
+        if not future.cancelled() and (error := future.exception()) is not None:
+            self.break_(error if isinstance(error, RemitError) else JournalError(f"{self.name}: {error}"))
+
+    def value(self, seq: int, path: str, expected: Commitment | None) -> bytes:
+        """Returns a payload's canonical bytes, checked against what the entry committed to.
+
+        Raises:
+            Tampered: it isn't what the journal says it was, or it is gone.
+        """
+        payload = self._payloads.get((seq, path))
+        if payload is None:
+            raise Tampered(f"{self.name}#{seq} {path}: the payload is not there: it was erased or removed")
+        if not is_committed(payload, expected):
+            raise Tampered(f"{self.name}#{seq} {path}: the payload is not what the entry committed to")
+        return payload.value
+
+    def args(self, id: str) -> dict[str, object]:
+        """Returns the recorded arguments of a call. Raises Tampered."""
+        call = self.state.calls[id]
+        if call.record is None:
+            raise Tampered(f"{self.name}: call `{id}` was never decided")
+        return {
+            name: orjson.loads(self.value(call.seq, f"/args/{name}", expected))
+            for name, expected in call.record.args.items()
+        }

@@ -1,0 +1,1 @@
+"""The journal and its folds: the only layer that stores anything."""

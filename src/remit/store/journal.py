@@ -1,0 +1,234 @@
+"""The append-only record: conditional appends by group commit, and reads that check what they read."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from types import TracebackType
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from remit.core.canonical import digest_bytes, link
+from remit.core.entries import Entry, Head, Payload, follow, unseal
+from remit.errors import JournalError, Tampered
+from remit.store.opening import prepare, why
+from remit.store.watch import Watch
+from remit.store.writer import Append, Artifact, Writer
+
+__all__ = ["Append", "Artifact", "Journal"]
+
+_T = TypeVar("_T")
+
+_OF_STREAM = "FROM entries JOIN streams ON streams.id = entries.stream_id WHERE streams.name = ?"
+_READ = f"SELECT seq, kind, bytes, hash {_OF_STREAM} AND seq >= ? ORDER BY seq"
+_BYTES = f"SELECT bytes {_OF_STREAM} ORDER BY seq"
+_HEAD = f"SELECT seq, hash {_OF_STREAM} ORDER BY seq DESC LIMIT 1"
+_SINCE = "SELECT position, bytes FROM entries WHERE position > ? ORDER BY position LIMIT ?"
+_STREAMS = "SELECT name FROM streams WHERE substr(name, 1, length(?)) = ? ORDER BY name"
+_PAYLOADS = (
+    "SELECT seq, path, salt, value FROM payloads JOIN streams ON streams.id = payloads.stream_id "
+    "WHERE streams.name = ? ORDER BY seq, path"
+)
+_ARTIFACT = "SELECT digest, kind, bytes FROM artifacts WHERE digest = ?"
+_POSITION = "SELECT max(position) FROM entries"
+
+
+class Journal:
+    """An open store. Any number may be open on one file, in any number of processes.
+
+    Reads see whatever was committed before they began, this journal's own appends included. Use it as
+    `async with await Journal.open(url) as journal`.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        """Takes an engine that `opening.prepare` made; `open` is what people call."""
+        self._engine = engine
+        self._watch = Watch(engine)
+        self._writer = Writer(engine, self._watch.advanced)
+        self._readers = ThreadPoolExecutor(2, "remit-reader")
+        self._closed = False
+
+    @classmethod
+    async def open(cls, url: str, *, create: bool = True) -> Journal:
+        """Opens the store at `url`: `sqlite:///relative.db` or `sqlite:////absolute.db`.
+
+        Raises:
+            SettingsError: another kind of url; no store there and not `create`; a file that isn't a store
+                or can't be written.
+            NewerJournal: a newer Remit wrote the store.
+        """
+        return cls(await asyncio.to_thread(prepare, url, create))
+
+    async def close(self) -> None:
+        """Waits until what was enqueued is committed, then lets go of the file."""
+        if not self._closed:
+            self._closed = True
+            await asyncio.to_thread(self._release)
+
+    async def __aenter__(self) -> Journal:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # --- writing ---
+
+    def enqueue(self, append: Append) -> asyncio.Future[None]:
+        """Hands `append` to the writer, after all that was enqueued before it, and returns at once.
+
+        The future is done after COMMIT. Cancelling it doesn't take the append back. It fails with:
+            Conflict: another append came first; nothing of this one is stored, others of its batch are.
+            JournalError: the store couldn't be written, or the journal is closed. Whether it was stored is
+                then unknown (COMMIT may have happened before it failed): read the head before going on.
+        """
+        return self._writer.submit(append)
+
+    async def append(self, append: Append) -> None:
+        """Enqueues `append` and waits for its commit. Raises what `enqueue`'s future does."""
+        await self._writer.submit(append)
+
+    async def transact(self, job: Callable[[Connection], _T]) -> _T:
+        """Runs `job` in the writer's next transaction: for the store's own mutable tables only.
+
+        `job` is short, uses its connection from the writer's thread, and neither begins nor commits.
+
+        Raises:
+            JournalError: as `enqueue`.
+        """
+        result: _T = await self._writer.submit(job)
+        return result
+
+    # --- reading ---
+
+    async def read(self, stream: str, after: int = -1) -> list[Entry]:
+        """Returns the stream's entries past number `after`; none when there is no such stream.
+
+        Raises:
+            Tampered: an entry isn't what was hashed, or doesn't follow the one before it.
+            NewerJournal: an entry of a kind this Remit doesn't know.
+        """
+        return await self.query(partial(_read, stream=stream, after=after))
+
+    async def read_bytes(self, stream: str) -> list[bytes]:
+        """Returns the stream's entries exactly as stored, unchecked."""
+        return [_bytes(row[0], stream) for row in await self._rows(_BYTES, stream)]
+
+    async def since(self, position: int, limit: int = 10_000) -> list[tuple[int, bytes]]:
+        """Returns up to `limit` entries of all streams past `position`, as stored and in commit order."""
+        return [
+            (row[0], _bytes(row[1], f"position {row[0]}"))
+            for row in await self._rows(_SINCE, position, limit)
+        ]
+
+    async def head(self, stream: str) -> Head:
+        """Returns the stream's head, `Head()` when there is no such stream."""
+        rows = await self._rows(_HEAD, stream)
+        return Head(rows[0][0], _bytes(rows[0][1], stream).hex()) if rows else Head()
+
+    async def streams(self, prefix: str = "") -> list[str]:
+        """Returns the names of all streams that begin with `prefix`, sorted."""
+        return [row[0] for row in await self._rows(_STREAMS, prefix, prefix)]
+
+    async def payloads(self, stream: str) -> dict[tuple[int, str], Payload]:
+        """Returns the stream's payloads by entry number and path; erased ones are not among them.
+
+        They are as stored: `payloads.open_payload` checks one against its commitment.
+        """
+        found = {}
+        for seq, path, salt, value in await self._rows(_PAYLOADS, stream):
+            place = f"{stream}#{seq} {path}"
+            found[seq, path] = Payload(stream, seq, path, _bytes(salt, place), _bytes(value, place))
+        return found
+
+    async def artifact(self, digest: str) -> Artifact | None:
+        """Returns the artifact of that SHA-256 (hex), None when there is none.
+
+        Raises:
+            Tampered: its bytes have another digest.
+        """
+        rows = await self._rows(_ARTIFACT, digest)
+        if not rows:
+            return None
+        data = rows[0][2]
+        if not isinstance(data, bytes) or digest_bytes(data) != digest:
+            raise Tampered(f"artifact {digest}: its bytes are not what was hashed")
+        return Artifact(rows[0][0], rows[0][1], data)
+
+    async def position(self) -> int:
+        """Returns the position of the last committed entry of all streams; 0 when there is none."""
+        return int((await self._rows(_POSITION))[0][0] or 0)
+
+    async def wait(self, seen: int, timeout: float) -> int:
+        """Returns the last position as soon as it is past `seen`, or what is known after `timeout` seconds.
+
+        Wake-ups of this process are immediate, of other processes within some 30 ms.
+
+        Raises:
+            JournalError: the store can't be read, or the journal was closed meanwhile.
+        """
+        return await self._watch.wait(seen, timeout)
+
+    async def query(self, job: Callable[[Connection], _T]) -> _T:
+        """Runs `job`, which only reads, on a reader's thread and connection: for the store's own modules.
+
+        Raises:
+            JournalError: the store can't be read, or the journal is closed.
+        """
+        if self._closed:
+            raise JournalError("the journal is closed: open it again")
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._query, job)
+
+    async def _rows(self, sql: str, *parameters: object) -> list[Any]:
+        return await self.query(lambda connection: list(connection.exec_driver_sql(sql, parameters)))
+
+    def _query(self, job: Callable[[Connection], _T]) -> _T:
+        try:
+            with self._engine.connect() as connection:
+                return job(connection)
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+            raise JournalError(f"the journal couldn't be read: {why(error)}") from error
+
+    def _release(self) -> None:
+        self._writer.stop()
+        self._watch.stop()
+        self._readers.shutdown()
+        self._engine.dispose()
+
+
+def _read(connection: Connection, stream: str, after: int) -> list[Entry]:
+    # The entry at `after` is read too: the first one asked for must follow it.
+    rows = connection.exec_driver_sql(_READ, (stream, max(after, 0))).all()
+    head = Head()
+    if after >= 0:
+        if not rows:
+            return []
+        head = Head(after - 1, _unseal(stream, *rows[0]).prev)
+    entries = []
+    for row in rows:
+        entry = _unseal(stream, *row)
+        head = follow(entry, head)
+        entries.append(entry)
+    return entries[1:] if after >= 0 else entries
+
+
+def _bytes(value: object, place: str) -> bytes:
+    if not isinstance(value, bytes):
+        raise Tampered(f"{place}: the store holds text or nothing where it wrote bytes")
+    return value
+
+
+def _unseal(stream: str, seq: int, kind: str, data: object, hash: object) -> Entry:
+    """Returns the entry of a row whose every column agrees with the bytes that were hashed."""
+    if not isinstance(data, bytes) or not isinstance(hash, bytes) or link(data) != hash.hex():
+        raise Tampered(f"{stream}#{seq}: the bytes are not what was hashed")
+    entry = unseal(data)
+    if (entry.stream, entry.seq, entry.kind) != (stream, seq, kind):
+        raise Tampered(f"{stream}#{seq} {kind}: the entry says it is {entry.stream}#{entry.seq} {entry.kind}")
+    return entry

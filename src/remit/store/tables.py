@@ -1,0 +1,130 @@
+"""The store's tables, and the triggers that refuse to change what was written. No logic.
+
+`streams`, `entries`, `payloads` and `artifacts` are the journal: evidence. `leases` are hints, and
+`runs`, `reviews` and `projection` are folds of the journal, dropped and rebuilt at will.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import Column, LargeBinary, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+SCHEMA: Final = 1
+"""`PRAGMA user_version` of a store that this Remit writes."""
+
+APPLICATION: Final = 0x52454D54
+"""`PRAGMA application_id` of every Remit store: `REMT`."""
+
+
+class StreamTable(SQLModel, table=True):
+    """A stream's name, once: entries point at an integer, which SQLite finds a third faster than text."""
+
+    __tablename__ = "streams"
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str = Field(unique=True)
+
+
+class EntryTable(SQLModel, table=True):
+    """One entry, as it was sealed. `position` is in commit order: SQLite has one writer at a time."""
+
+    __tablename__ = "entries"
+    __table_args__ = (UniqueConstraint("stream_id", "seq"),)
+
+    position: int | None = Field(default=None, primary_key=True)
+    stream_id: int = Field(foreign_key="streams.id")
+    seq: int
+    kind: str
+    data: bytes = Field(sa_column=Column("bytes", LargeBinary, nullable=False))
+    hash: bytes = Field(sa_column=Column("hash", LargeBinary, nullable=False))
+    """32 bytes."""
+
+
+class PayloadTable(SQLModel, table=True):
+    """A committed value and its salt. Deleting the row erases the value; the entry's proof stays."""
+
+    __tablename__ = "payloads"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    stream_id: int = Field(foreign_key="streams.id", primary_key=True)
+    seq: int = Field(primary_key=True)
+    path: str = Field(primary_key=True)
+    salt: bytes = Field(sa_column=Column("salt", LargeBinary, nullable=False))
+    value: bytes = Field(sa_column=Column("value", LargeBinary, nullable=False))
+
+
+class ArtifactTable(SQLModel, table=True):
+    """Bytes that entries name by their SHA-256: a policy set, a tool, a graph."""
+
+    __tablename__ = "artifacts"
+
+    digest: str = Field(primary_key=True)
+    kind: str
+    data: bytes = Field(sa_column=Column("bytes", LargeBinary, nullable=False))
+
+
+class LeaseTable(SQLModel, table=True):
+    """Who said it works on a run, and until when (epoch seconds). A hint, never safety."""
+
+    __tablename__ = "leases"
+
+    run: str = Field(primary_key=True)
+    worker: str
+    until: float = Field(index=True)
+
+
+class RunTable(SQLModel, table=True):
+    """A run in a line, folded from its stream."""
+
+    __tablename__ = "runs"
+
+    run: str = Field(primary_key=True)
+    summary: bytes = Field(sa_column=Column("summary", LargeBinary, nullable=False))
+
+
+class ReviewTable(SQLModel, table=True):
+    """A review in a line, folded from its stream."""
+
+    __tablename__ = "reviews"
+
+    review: str = Field(primary_key=True)
+    open: bool = Field(index=True)
+    summary: bytes = Field(sa_column=Column("summary", LargeBinary, nullable=False))
+
+
+class ProjectionTable(SQLModel, table=True):
+    """How far the folds have come: the one row's `cursor` is the last position they hold.
+
+    `version` is that of the folds; rows that another version wrote are dropped and folded anew.
+    """
+
+    __tablename__ = "projection"
+
+    id: int = Field(primary_key=True)
+    version: int
+    cursor: int
+
+
+def _refuse(table: str, event: str, words: str) -> str:
+    return (
+        f"CREATE TRIGGER {table}_no_{event.lower()} BEFORE {event} ON {table} "
+        f"BEGIN SELECT RAISE(ABORT, '{words}'); END"
+    )
+
+
+TRIGGERS: Final = (
+    _refuse("streams", "UPDATE", "a stream keeps its name"),
+    _refuse("streams", "DELETE", "a stream is never deleted"),
+    _refuse("entries", "UPDATE", "an entry never changes"),
+    _refuse("entries", "DELETE", "an entry is never deleted"),
+    _refuse("payloads", "UPDATE", "a payload is erased or stays as it is"),
+    _refuse("artifacts", "UPDATE", "an artifact never changes"),
+    _refuse("artifacts", "DELETE", "an artifact is never deleted"),
+    # REPLACE deletes without a DELETE trigger, and a gap could never be filled.
+    "CREATE TRIGGER entries_in_order BEFORE INSERT ON entries "
+    "WHEN NEW.position <= (SELECT coalesce(max(position), 0) FROM entries) "
+    "OR NEW.seq <> (SELECT coalesce(max(seq), -1) + 1 FROM entries WHERE stream_id = NEW.stream_id) "
+    "BEGIN SELECT RAISE(ABORT, 'an entry comes right after the last one of its stream'); END",
+)
