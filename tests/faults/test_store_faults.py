@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -165,7 +166,7 @@ async def fail_a_batch(url: str, faults: Faults, at: int, when: str) -> bool:
 async def test_a_batch_that_fails_at_any_statement_fails_all_its_waiters_and_leaves_nothing_in_part(
     tmp_path: Path, faults: Faults, when: str
 ) -> None:
-    fired = []
+    fired: list[str] = []
     while await fail_a_batch(f"sqlite:///{tmp_path}/{len(fired)}.db", faults, len(fired), when):
         fired.append(faults.fired.split(" (")[0])
     assert fired[0] == "BEGIN IMMEDIATE"
@@ -251,6 +252,35 @@ async def test_a_lock_that_another_process_keeps_fails_the_append_with_the_remed
         await journal.append(with_payloads(entry("run/a")))
     other.close()
     assert await everything(url) == {"run/a": 1}
+
+
+async def test_nothing_is_acknowledged_into_a_file_that_was_moved_or_replaced(
+    url: str, tmp_path: Path
+) -> None:
+    path, aside = tmp_path / "remit.db", tmp_path / "aside.db"
+    async with await Journal.open(url) as journal:
+        await journal.append(with_payloads(entry("run/a")))
+        path.rename(aside)
+        for _ in range(2):
+            with pytest.raises(JournalError, match="put the store's file back"):
+                await journal.append(with_payloads(entry("run/b")))
+            path.touch()  # the second time, something else is there
+        path.unlink()
+        aside.rename(path)
+        await journal.append(with_payloads(entry("run/b")))
+    assert await everything(url) == {"run/a": 1, "run/b": 1}
+
+
+async def test_an_error_does_not_repeat_private_values(url: str, tmp_path: Path) -> None:
+    async with await Journal.open(url) as journal:
+        other = sqlite3.connect(tmp_path / "remit.db", isolation_level=None)
+        other.execute("DROP TABLE payloads")
+        other.close()
+        one = entry("run/a")
+        private = Payload("run/a", 0, "/value", b"s" * 16, b'"DE0212030000"')
+        with pytest.raises(JournalError) as caught:
+            await journal.append(Append((one,), (private,)))
+        assert "DE0212" not in "".join(traceback.format_exception(caught.value))
 
 
 async def test_a_store_that_can_not_be_opened_again_fails_loudly_until_it_can(

@@ -156,5 +156,4 @@ class JournalMachine(RuleBasedStateMachine):
 JournalMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=12, deadline=None)
 
 
-class TestTheJournalIsWhatADictionaryOfListsIs(JournalMachine.TestCase):  # type: ignore[misc,name-defined]
-    pass
+TestTheJournalIsWhatADictionaryOfListsIs = JournalMachine.TestCase

@@ -140,6 +140,12 @@ class Condition(_Compiled):
             value = self._failure(error)
         return Explanation(self.source, value, self._parts(self._node, interpreter.seen))
 
+    def _shown(self, value: object) -> object:
+        try:
+            return _plain(value)
+        except ANYTHING as error:
+            return self._failure(error)
+
     def _parts(self, node: Node, seen: Mapping[int, object]) -> tuple[Explanation, ...]:
         parts: list[Explanation] = []
         for child in children(node):
@@ -148,7 +154,7 @@ class Condition(_Compiled):
             if isinstance(child, Literal) or id(child) not in seen:
                 continue
             value = seen[id(child)]
-            shown = self._failure(value) if isinstance(value, EvalError) else _plain(value)
+            shown = self._failure(value) if isinstance(value, EvalError) else self._shown(value)
             parts.append(Explanation(show(child), shown, () if _is_path(child) else self._parts(child, seen)))
         return tuple(parts)
 
@@ -199,12 +205,14 @@ def _load(source: str, environment: Environment, *, boolean: bool, typed: bool =
     try:
         node = strict(Resolver(names.shapes).resolve(environment._decoder.decode(tree)))
     except Refused as error:
-        raise ConditionError((problem(source, *place(source, error.at), error.message, error.hint),)) from None
+        raise ConditionError(
+            (problem(source, *place(source, error.at), error.message, error.hint),)
+        ) from None
     guards = Guards()
     guards.visit(node)
     problems = [problem(source, *place(source, each.at), each.message, each.hint) for each in guards.refused]
     if boolean and typed and found not in ("BOOL", "DYN"):
-        hint = "compare it with something, as in `... > 0` or `... == \"x\"`"
+        hint = 'compare it with something, as in `... > 0` or `... == "x"`'
         problems.append(problem(source, 1, 1, f"the condition is {found.lower()}, not true or false", hint))
     if problems:
         raise ConditionError(tuple(problems))

@@ -1,10 +1,8 @@
 """decide(call, facts, policies) -> Verdict: pure, total, deterministic, raises nothing.
 
-    granted = ALLOW if an allow rule is true, else ESCALATE if an escalate rule is true, else DENY
-    ceiling = DENY if a deny rule is true or in error, else ESCALATE if an escalate rule is, else ALLOW
-    outcome = the stricter of granted and ceiling
-
-So nothing is allowed that no rule allows, and an error only ever lowers the ceiling.
+granted = ALLOW if an allow rule is true, else ESCALATE if an escalate rule is true, else DENY
+ceiling = DENY if a deny rule is true or in error, else ESCALATE if an escalate rule is, else ALLOW
+outcome = the stricter of the two, so that an error can only make it stricter
 """
 
 from __future__ import annotations
@@ -74,15 +72,15 @@ def _applying(rules: Sequence[CompiledRule], roots: Mapping[str, object]) -> lis
         except Exception as error:  # noqa: BLE001  # whatever goes wrong in a rule, it is the rule that broke
             value = Failure(f"{type(error).__name__}: {error}", 1, 1)
         if value is not rule.negated:
+            if not isinstance(value, (bool, Failure)):
+                value = Failure("neither true nor false", 1, 1)
             found.append((rule, value if isinstance(value, Failure) else None))
     return found
 
 
 def _not_approved(escalating: list[_Found], approval: Approval | None) -> list[_Found]:
     """Returns the rules that still stand: all of each queue whose reviewers weren't shown one of them."""
-    if approval is None:
-        return escalating
-    shown = approval.disclosed
+    shown = approval.disclosed if approval is not None else {}
     asking = {rule.queue for rule, _ in escalating if rule.digest not in shown.get(rule.queue, ())}
     return [hit for hit in escalating if hit[0].queue in asking]
 

@@ -270,6 +270,10 @@ class PolicyLoaded(Fact, frozen=True):
     digest: str
     files: dict[str, str]
     """File name to SHA-256 of its bytes."""
+    types: str = ""
+    """Digest of the artifact that says which tools and facts the rules were checked against."""
+    texts: str = ""
+    """Digest of the artifact that holds the files themselves."""
     single_operator: bool = False
 
 
@@ -439,6 +443,22 @@ def sealed(data: bytes) -> Sealed:
     """Returns stored bytes with their index values, for a copy that must stay exact."""
     entry = unseal(data)
     return Sealed(entry.stream, entry.seq, entry.kind, entry.prev, entry.hash, data)
+
+
+def commitments(body: Fact) -> dict[str, Commitment]:
+    """Returns every commitment an entry makes, by the path of its payload."""
+    found: dict[str, Commitment | None] = {}
+    if isinstance(body, CallDecided):
+        found = {f"/args/{name}": said for name, said in body.call.args.items()}
+        found |= {"/facts": body.facts, "/reasons": body.verdict.reasons}
+    elif isinstance(body, CallDecidedAgain):
+        found = {"/facts": body.facts, "/reasons": body.verdict.reasons}
+    elif isinstance(body, CallRejected):
+        found = {"/args": body.args, "/error": body.error}
+    else:
+        for name in ("input", "output", "result", "error", "shown", "reason"):
+            found[f"/{name}"] = getattr(body, name, None)
+    return {path: said for path, said in found.items() if said is not None}
 
 
 def is_committed(payload: Payload, expected: Commitment | None) -> bool:

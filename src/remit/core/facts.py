@@ -7,13 +7,12 @@ of those names, so that a policy with a typo in one doesn't load.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from remit.core.graph import FactProvider
 from remit.core.lifecycle import History, RunState, Spent
 from remit.core.tools import Effect, JsonSchema, Repeat, ToolSpec
 from remit.errors import Tampered
@@ -49,10 +48,9 @@ _FIXED: Mapping[str, JsonSchema] = {
 }
 
 
-def root_types(tool: ToolSpec, providers: Iterable[FactProvider]) -> dict[str, JsonSchema]:
-    """Returns the JSON Schema of every name that a condition on `tool` can see."""
-    mine = {provider.name: provider.value.schema for provider in providers if tool.name in provider.tools}
-    return {**_FIXED, "args": tool.normal, "facts": _record(**mine)}
+def root_types(tool: ToolSpec, facts: Mapping[str, JsonSchema]) -> dict[str, JsonSchema]:
+    """Returns the JSON Schema of every name that a condition on `tool` can see; `facts` are those it has."""
+    return {**_FIXED, "args": tool.normal, "facts": _record(**facts)}
 
 
 class _Counts(dict[str, Any]):

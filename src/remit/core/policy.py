@@ -302,7 +302,7 @@ class _RuleLoad:
         self._source = file.source
         self._path = path
         self._rule = rule
-        self._found: dict[Problem, list[str]] = {}
+        self._found: dict[tuple[int, int, str], tuple[str, list[str]]] = {}
 
     def compile(self) -> None:
         rule = self._rule
@@ -391,22 +391,17 @@ class _RuleLoad:
             if line > 0:
                 line += start[0] - 1
             place = self._source.within(path, line, column)
-            kept = Problem(self._source.name, *place, found.message, found.hint, self._source.snippet(place))
-            self._found.setdefault(kept, []).append(tool)
+            _, of = self._found.setdefault((*place, found.message), (found.hint, []))
+            of.append(tool)
 
     def _tell(self, tools: Sequence[str]) -> None:
         """Tells each problem once, with the tools that it is one for."""
-        for found, of in self._found.items():
+        for (line, column, message), (hint, of) in self._found.items():
             names = sorted(set(of))
-            if names == list(tools) and len(names) > 3:
-                whose = "for each of its tools"
-            else:
-                shown = ", ".join(f"`{name}`" for name in names[:3])
-                whose = f"for {shown}" + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-            message = f"{found.message} ({whose})"
-            self._source.problems.append(
-                Problem(found.file, found.line, found.column, message, found.hint, found.snippet)
-            )
+            shown = ", ".join(f"`{name}`" for name in names[:3])
+            if len(names) > 3:
+                shown = "each of its tools" if names == list(tools) else f"{shown} and {len(names) - 3} more"
+            self._source.add((line, column), f"{message} (for {shown})", hint)
 
 
 def _glob(pattern: str) -> str:

@@ -32,7 +32,7 @@ Condition = Annotated[
     BeforeValidator(_literal, json_schema_input_type=str | bool),
     StringConstraints(min_length=1),
 ]
-Duration = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,7}[smhd]$")]
+Duration = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,4}[smhd]$")]
 
 EFFECTS: Final = ("allow", "escalate", "deny", "require")
 
@@ -108,6 +108,8 @@ def json_schema(kind: Literal["policy", "queues"]) -> dict[str, Any]:
             else {"required": [effect], "properties": {"to": False}}
             for effect in EFFECTS
         ]  # fmt: skip
+    else:
+        schema["properties"]["queues"]["additionalProperties"] = False
     cleaned: dict[str, Any] = _without_null(schema)
     return cleaned
 
@@ -242,8 +244,7 @@ def _explain(source: Source, finding: Any, model: type[_Strict]) -> None:
         source.add(source.value_at(path), f"{name} must be `true` or `false`, not {_kind(given)}")
     elif kind == "literal_error":
         choices = re.findall(r"'([^']*)'", context["expected"])
-        hint = suggest(str(given), choices)
-        source.add(source.value_at(path), f"{name} can't be {_kind(given)}", hint)
+        source.add(source.value_at(path), f"{name} can't be {_kind(given)}", f"say {_listed(choices)}")
     elif kind == "string_pattern_mismatch":
         place = source.key_at(path) if "[key]" in finding["loc"] else source.value_at(path)
         source.add(place, f"{name} can't be {_kind(given)}", _wanted(context["pattern"]))

@@ -133,6 +133,26 @@ class ToolSpec:
             "probe": self.probe,
         }
 
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> ToolSpec:
+        """Returns the spec that `document()` wrote. Raises ToolError where it isn't one."""
+        try:
+            return cls(
+                **{
+                    **document,
+                    "effect": Effect(document["effect"]),
+                    "repeat": Repeat(document["repeat"]),
+                    "authority": tuple(document["authority"]),
+                    "content": tuple(document["content"]),
+                    "labels": {pointer: tuple(labels) for pointer, labels in document["labels"].items()},
+                    "timeout": float(document["timeout"]),
+                    "cost": Decimal(document["cost"]),
+                    "tags": tuple(document["tags"]),
+                }
+            )
+        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+            raise ToolError(f"not a tool's spec: {type(error).__name__}: {error}") from error
+
     @cached_property
     def bytes(self) -> bytes:
         """The canonical bytes of `document()`."""

@@ -91,6 +91,7 @@ class Runtime:
         policies = self._read_policies()
         if policies.digest != self.policies.digest:
             await self._record_policies(policies)
+            get().warning("policies changed", digest=policies.digest[:12])
             self._gate.policies = policies
 
     def _read_policies(self) -> PolicySet:
@@ -98,16 +99,19 @@ class Runtime:
 
     async def _record_policies(self, policies: PolicySet) -> None:
         """Appends what is in force, unless it is what the journal says already."""
+        artifacts = (
+            _artifact("policies", canonical({"files": dict(policies.texts)})),
+            _artifact("types", self._registry.types()),
+        )
+        body = PolicyLoaded(
+            policies.digest, dict(policies.files), artifacts[1].digest, artifacts[0].digest, policies.single_operator
+        )
         while True:
             entries = await self.journal.read("policy")
-            last = entries[-1].body if entries else None
-            if isinstance(last, PolicyLoaded) and last.digest == policies.digest:
+            if entries and entries[-1].body == body:
                 return
             head = entries[-1].head if entries else Head()
-            sealed = Draft("policy", head, self._ambient).seal(
-                self.worker, PolicyLoaded(policies.digest, dict(policies.files), policies.single_operator)
-            )
-            artifacts = (_artifact("policies", canonical({"files": dict(policies.texts)})),)
+            sealed = Draft("policy", head, self._ambient).seal(self.worker, body)
             with suppress(Conflict):
                 await self.journal.append(Append((sealed,), (), artifacts))
                 return

@@ -22,11 +22,10 @@ def read_policies(folder: str | Path) -> dict[str, str]:
     texts = {}
     for path in files:
         try:
-            texts[path.name] = path.read_bytes().decode("utf-8")
+            # Bytes that aren't UTF-8 are reported by the loader, with their place.
+            texts[path.name] = path.read_bytes().decode("utf-8", "surrogateescape")
         except OSError as error:
             raise _refuse(str(path), f"it can't be read: {error.strerror}", "") from error
-        except UnicodeDecodeError as error:
-            raise _refuse(str(path), f"it is not UTF-8: byte {error.start}", "save it as UTF-8") from error
     return texts
 
 

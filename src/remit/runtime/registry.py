@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from remit.core.canonical import canonical
 from remit.core.facts import root_types
 from remit.core.graph import FactProvider, Graph
 from remit.core.tools import JsonSchema, ToolSpec
@@ -52,9 +53,21 @@ class Registry:
         """Returns the providers to ask before a decision on `tool`."""
         return tuple(provider for provider in self._facts.values() if tool in provider.tools)
 
+    def types(self) -> bytes:
+        """Returns what policies are checked against, canonical: every tool's spec and the facts it has."""
+        return canonical(
+            {
+                tool.name: {
+                    "spec": tool.spec.document(),
+                    "facts": {fact.name: dict(fact.value.schema) for fact in self.facts_for(tool.name)},
+                }
+                for tool in self._tools.values()
+            }
+        )
+
     def root_types(self, tool: ToolSpec) -> dict[str, JsonSchema]:
         """Returns the types of the names that conditions on `tool` can see."""
-        return root_types(tool, self._facts.values())
+        return root_types(tool, {fact.name: fact.value.schema for fact in self.facts_for(tool.name)})
 
 
 def _add(found: dict[str, Any], name: str, item: object, kind: str) -> None:

@@ -86,7 +86,8 @@ class Journal:
         The future is done after COMMIT. Cancelling it doesn't take the append back. It fails with:
             Conflict: another append came first; nothing of this one is stored, others of its batch are.
             JournalError: the store couldn't be written, or the journal is closed. Whether it was stored is
-                then unknown (COMMIT may have happened before it failed): read the head before going on.
+                then unknown (COMMIT may have happened before it failed): read the head before going on. If
+                it was, what is enqueued on top of it is stored too; if not, that fails with Conflict.
         """
         return self._writer.submit(append)
 
@@ -166,7 +167,7 @@ class Journal:
         return int((await self._rows(_POSITION))[0][0] or 0)
 
     async def wait(self, seen: int, timeout: float) -> int:
-        """Returns the last position as soon as it is past `seen`, or what is known after `timeout` seconds.
+        """Returns the last position as soon as it is past `seen`, or `seen` after `timeout` seconds.
 
         Wake-ups of this process are immediate, of other processes within some 30 ms.
 

@@ -33,8 +33,13 @@ def prepare(url: str, create: bool) -> Engine:
     path = _path(url)
     _reachable(path, create)
     # One connection writes, one watches, two read: none is ever waited for.
-    address = URL.create("sqlite", database=str(path))
-    engine = create_engine(address, isolation_level="AUTOCOMMIT", pool_size=4, max_overflow=0)
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)),
+        isolation_level="AUTOCOMMIT",
+        pool_size=4,
+        max_overflow=0,
+        hide_parameters=True,  # an error's text goes to logs, and payloads don't
+    )
     event.listen(engine, "connect", _on_connect)
     try:
         with engine.connect() as connection:
@@ -54,6 +59,12 @@ def why(error: BaseException) -> str:
     original = getattr(error, "orig", None)
     lines = str(original or error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def identity(path: str) -> tuple[int, int]:
+    """Returns what tells the file at `path` from another one put in its place. Raises OSError without one."""
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
 
 
 def _path(url: str) -> Path:

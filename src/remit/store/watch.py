@@ -35,7 +35,7 @@ class Watch:
         self._thread: Thread | None = None
 
     async def wait(self, seen: int, timeout: float) -> int:
-        """Returns the last known position once it is past `seen`, or after `timeout` seconds.
+        """Returns the last known position once it is past `seen`, or `seen` after `timeout` seconds.
 
         Raises:
             JournalError: the store can't be read, or the journal was closed.
@@ -55,7 +55,7 @@ class Watch:
             async with asyncio.timeout(timeout):
                 return await waiter
         except TimeoutError:
-            return self._known
+            return max(self._known, seen)
         finally:
             with self._changed:
                 self._waiters.pop(waiter, None)

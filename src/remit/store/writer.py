@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from remit.core.canonical import digest_bytes
 from remit.core.entries import Head, Payload, Sealed
 from remit.errors import Conflict, JournalError
-from remit.store.opening import BUSY_SECONDS, why
+from remit.store.opening import BUSY_SECONDS, identity, why
 from remit.store.tables import ArtifactTable, EntryTable, PayloadTable, StreamTable
 
 LARGEST_BATCH: Final = 512
@@ -31,6 +31,8 @@ LARGEST_BATCH: Final = 512
 
 _CACHED_STREAMS: Final = 8_192
 
+_DIED: Final = "the journal's writer thread has died: open the journal again"
+_MOVED: Final = "its file was replaced by another"
 _FAILURES: Final = (
     SQLAlchemyError,
     sqlite3.Error,
@@ -198,6 +200,8 @@ class Writer:
 
     def __init__(self, engine: Engine, advanced: Callable[[int], None]) -> None:
         self._engine = engine
+        self._path = engine.url.database or ""
+        self._file = identity(self._path)
         self._advanced = advanced
         self._connection: Connection | None = None
         self._ends = _Ends()
@@ -213,6 +217,8 @@ class Writer:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         with self._lock:
+            if not self._stopped and not self._thread.is_alive():
+                self._stopped = _DIED  # as in the child of a fork, where threads aren't
             if self._stopped:
                 future.set_exception(JournalError(self._stopped))
             else:
@@ -254,6 +260,7 @@ class Writer:
         """Returns, for each item, what its future gets; an exception is raised there."""
         before = self._ends.position
         try:
+            self._check_file()
             if self._connection is None:
                 self._connection = self._engine.connect()
             transaction = _Transaction(self._connection, self._ends)
@@ -270,6 +277,11 @@ class Writer:
             self._advanced(self._ends.position)
         return outcomes
 
+    def _check_file(self) -> None:
+        """Raises OSError when the file isn't at its place: what goes into it then, nobody finds again."""
+        if identity(self._path) != self._file:
+            raise OSError(_MOVED)
+
     def _forget(self) -> None:
         """After a failure nothing believed here can be trusted: the connection goes, and all cached heads."""
         self._ends = _Ends()
@@ -282,7 +294,7 @@ class Writer:
     def _bury(self) -> None:
         """Fails whatever still waits, so that a writer that died is loud and never a hang."""
         with self._lock:
-            self._stopped = self._stopped or "the journal's writer thread has died: open the journal again"
+            self._stopped = self._stopped or _DIED
             left = self._batch
             while not self._queue.empty():
                 if (item := self._queue.get_nowait()) is not None:
@@ -334,6 +346,8 @@ def _failure(error: BaseException) -> JournalError:
     said = why(error)
     if "locked" in said or "busy" in said:
         remedy = f"another process held the store's write lock for over {BUSY_SECONDS:g} s: find and stop it"
+    elif isinstance(error, FileNotFoundError) or said == _MOVED:
+        remedy = "put the store's file back, or stop this process"
     elif "is full" in said:
         remedy = "make room on its disk"
     else:

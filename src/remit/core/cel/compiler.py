@@ -181,7 +181,7 @@ class Writer:
     def _literal(self, value: object) -> str:
         if value is None or value.__class__ in (bool, int):
             return f"({value!r})" if value.__class__ is int else repr(value)
-        if value.__class__ is str and len(value) <= INLINE_TEXT:  # type: ignore[arg-type]
+        if value.__class__ is str and len(value) <= INLINE_TEXT:
             return repr(value)
         if isinstance(value, float) and math.isfinite(value):
             return f"({value!r})"
@@ -223,8 +223,10 @@ class Writer:
         """A value that is surely True or False."""
         if sure(node) is Kind.BOOL:
             return self.text(node)
-        selected = isinstance(node, (Field, Index)) and node.shape.kind is Kind.ANY
-        name = self._selected(node, check=False) if selected else self.name(node)
+        if isinstance(node, (Field, Index)) and node.shape.kind is Kind.ANY:
+            name = self._selected(node, check=False)  # this check is the stricter one
+        else:
+            name = self.name(node)
         self.line(f"if {name} is not True and {name} is not False: fail()")
         return name
 
@@ -273,7 +275,9 @@ class Writer:
             return f"{self.atom(args[0])}.{node.name.lower()}({self.text(args[1])})"
         if node.name == "@in" and kinds[0] is Kind.STRING and isinstance(args[1], ListOf):
             items = args[1].items
-            if 0 < len(items) <= INLINE_LIST and all(sure(item) is Kind.STRING and short(item) for item in items):
+            if 0 < len(items) <= INLINE_LIST and all(
+                sure(item) is Kind.STRING and short(item) for item in items
+            ):
                 value = self.atom(args[0])
                 return f"({value} in ({', '.join(self.text(item) for item in items)},))"
         return None
@@ -291,17 +295,17 @@ class Writer:
             return f"({self.atom(left)} {sign} {self.atom(right)})"
         if not pair <= {Kind.INT, Kind.NUMBER}:
             return None
-        one, other = self.atom(left), self.atom(right)
-        plain = f"({one} {sign} {other})"
+        first, second = self.atom(left), self.atom(right)
+        plain = f"({first} {sign} {second})"
+        sides = ((first, left, kinds[0]), (second, right, kinds[1]))
         decimal = [
-            name for name, side, kind in ((one, left, kinds[0]), (other, right, kinds[1]))
-            if kind is Kind.NUMBER and not isinstance(side, Literal)
-        ]  # fmt: skip
+            name for name, side, kind in sides if kind is Kind.NUMBER and not isinstance(side, Literal)
+        ]
         if Kind.INT in pair or not decimal:
             return plain  # Python compares an int with a double, and with a decimal, exactly
         test = " and ".join(f"{name}.__class__ is not DECIMAL" for name in decimal)
         self.names["DECIMAL"] = Decimal
-        return f"({plain} if {test} else {self.constant(node.apply)}({one}, {other}, {self.budget()}))"
+        return f"({plain} if {test} else {self.constant(node.apply)}({first}, {second}, {self.budget()}))"
 
     def _each(self, node: Each) -> str:
         over = self.name(node.range)
@@ -311,7 +315,13 @@ class Writer:
             over = name
         result, item = self.fresh(), self.fresh()
         self._bound[node.variable.key] = item
-        start = {Macro.ALL: "True", Macro.EXISTS: "False", Macro.ONE: "0", Macro.MAP: "[]", Macro.FILTER: "[]"}
+        start = {
+            Macro.ALL: "True",
+            Macro.EXISTS: "False",
+            Macro.ONE: "0",
+            Macro.MAP: "[]",
+            Macro.FILTER: "[]",
+        }
         self.line(f"{result} = {start[node.macro]}")
         self.line(f"for {item} in {over}:")
         self._indent += 1

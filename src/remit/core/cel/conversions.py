@@ -13,7 +13,15 @@ from typing import Final
 import re2
 
 from remit.core.cel.functions import LONG, OPERATORS, no_overload
-from remit.core.cel.times import PARTS, parse_duration, parse_timestamp, part, show_duration, show_timestamp, zone
+from remit.core.cel.times import (
+    PARTS,
+    parse_duration,
+    parse_timestamp,
+    part,
+    show_duration,
+    show_timestamp,
+    zone,
+)
 from remit.core.cel.values import (
     INT_MAX,
     INT_MIN,
@@ -31,7 +39,9 @@ from remit.core.cel.values import (
 )
 
 INTEGER: Final = re.compile(r"[+-]?[0-9]{1,40}", re.ASCII)
-NUMBER: Final = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|nan|inf|infinity)", re.ASCII | re.IGNORECASE)
+NUMBER: Final = re.compile(
+    r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|nan|inf|infinity)", re.ASCII | re.IGNORECASE
+)
 DECIMAL: Final = re.compile(r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d{1,5})?", re.ASCII)
 TEXT_MAX: Final = 400
 PATTERN_MAX: Final = 1_000
@@ -161,7 +171,7 @@ def to_timestamp(value: object, budget: Budget) -> Timestamp:
     if isinstance(value, str):
         return parse_timestamp(value)
     if value.__class__ is int:
-        return timestamp(value * NANOS)  # type: ignore[operator]
+        return timestamp(value * NANOS)
     raise no_overload("timestamp", value)
 
 
@@ -264,9 +274,20 @@ def in_zone(name: str, where: tzinfo) -> Callable[..., object]:
 FUNCTIONS: Final[Mapping[str, Callable[..., object]]] = MappingProxyType(
     {
         **OPERATORS,
-        "int": to_int, "uint": to_uint, "double": to_double, "string": to_string, "bytes": to_bytes, "bool": to_bool,
-        "timestamp": to_timestamp, "duration": to_duration, "type": to_type, "dyn": as_dyn, "contains": contains,
-        "startsWith": starts_with, "endsWith": ends_with, "matches": matches,
+        "int": to_int,
+        "uint": to_uint,
+        "double": to_double,
+        "string": to_string,
+        "bytes": to_bytes,
+        "bool": to_bool,
+        "timestamp": to_timestamp,
+        "duration": to_duration,
+        "type": to_type,
+        "dyn": as_dyn,
+        "contains": contains,
+        "startsWith": starts_with,
+        "endsWith": ends_with,
+        "matches": matches,
         **{name: accessor(name) for name in (*PARTS, "getMilliseconds")},
     }  # fmt: skip
 )

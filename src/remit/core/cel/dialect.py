@@ -21,6 +21,10 @@ from remit.core.cel.shapes import CONTAINERS, Kind, Shape
 
 PACKAGE: Final = "remit_condition"
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+TYPES: Final = frozenset(
+    "bool int uint double string bytes list map null_type type"
+    " google.protobuf.Timestamp google.protobuf.Duration".split()
+)
 NUMERIC: Final = ("int", "uint", "double")
 RESERVED: Final = range(19_000, 20_000)  # field numbers protobuf keeps for itself
 
@@ -51,13 +55,20 @@ def operator_yaml() -> str:
     pairs = [(a, b) for a in NUMERIC for b in NUMERIC]
     same = [(a, a) for a in ("bool", "string", "bytes", "timestamp", "duration")]
     for name in excluded[:4]:
-        lines += [f"  - name: '{name}'", "    overloads:", *overloads(name, [(ty(a), ty(b)) for a, b in pairs + same])]
+        lines += [
+            f"  - name: '{name}'",
+            "    overloads:",
+            *overloads(name, [(ty(a), ty(b)) for a, b in pairs + same]),
+        ]
     free, mixed = "{type_name: A, is_type_param: true}", [(a, b) for a, b in pairs if a != b]
     for name in excluded[4:6]:
         numbers = [(ty(a), ty(b)) for a, b in mixed]
         lines += [f"  - name: '{name}'", "    overloads:", *overloads(name, [(free, free), *numbers])]
     value = "{type_name: B, is_type_param: true}"
-    inside = [(free, f"{{type_name: list, params: [{free}]}}"), (free, f"{{type_name: map, params: [{free}, {value}]}}")]
+    inside = [
+        (free, f"{{type_name: list, params: [{free}]}}"),
+        (free, f"{{type_name: map, params: [{free}, {value}]}}"),
+    ]
     inside += [(ty(a), f"{{type_name: list, params: [{ty(b)}]}}") for a, b in mixed]
     inside += [(ty(a), f"{{type_name: map, params: [{ty(b)}, {value}]}}") for a, b in mixed if b != "double"]
     lines += ["  - name: '@in'", "    overloads:", *overloads("in", inside)]
@@ -83,7 +94,9 @@ class Messages:
             name="remit_condition.proto",
             package=PACKAGE,
             syntax="proto3",
-            dependency=[f"google/protobuf/{name}.proto" for name in ("struct", "timestamp", "duration", "wrappers")],
+            dependency=[
+                f"google/protobuf/{name}.proto" for name in ("struct", "timestamp", "duration", "wrappers")
+            ],
         )
         self.shapes: dict[str, Shape] = {}
         self.paths: dict[str, str] = {}
@@ -164,6 +177,7 @@ class Names:
     """The names a condition can see, as the checker has them and as the evaluator has them."""
 
     def __init__(self, shapes: Mapping[str, Shape], types: Mapping[str, str] | None = None) -> None:
+        shapes = {name: shape for name, shape in shapes.items() if name not in TYPES}  # a type wins over a root
         messages = Messages()
         signatures = types or {name: messages.signature(shape, name) for name, shape in shapes.items()}
         self.shapes = dict(shapes)
@@ -172,7 +186,9 @@ class Names:
         self._config = cel.NewEnvConfigFromYaml(operator_yaml())
         self._pool = messages.pool()
         self._checker = cel.NewEnv(
-            self._pool, config=self._config, variables={name: cel.Type(text) for name, text in signatures.items()}
+            self._pool,
+            config=self._config,
+            variables={name: cel.Type(text) for name, text in signatures.items()},
         )
 
     def check(self, source: str, *, typed: bool = True) -> tuple[str, bytes]:

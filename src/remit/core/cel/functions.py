@@ -46,9 +46,9 @@ def no_overload(name: str, *values: object) -> EvalError:
 def same_numbers(left: object, right: object) -> bool:
     """Equality of two numbers, by what they are worth; doubles meet decimals as they are written."""
     if left.__class__ is Decimal and right.__class__ is float:
-        right = of_float(right)  # type: ignore[arg-type]
+        right = of_float(right)
     elif left.__class__ is float and right.__class__ is Decimal:
-        left = of_float(left)  # type: ignore[arg-type]
+        left = of_float(left)
     return left == right
 
 
@@ -76,7 +76,9 @@ def equal(left: object, right: object, budget: Budget) -> bool:
     return kind is other and left == right
 
 
-def same_lists(left: list[object] | tuple[object, ...], right: list[object] | tuple[object, ...], budget: Budget) -> bool:
+def same_lists(
+    left: list[object] | tuple[object, ...], right: list[object] | tuple[object, ...], budget: Budget
+) -> bool:
     if len(left) != len(right):
         return False
     for mine, yours in zip(left, right, strict=True):
@@ -151,20 +153,20 @@ def signed(value: int) -> int:
 def widen(value: object) -> object:
     """An integer where a double is declared, about to be calculated with."""
     if value.__class__ is int:
-        return float(int64(value))  # type: ignore[arg-type]
+        return float(int64(value))
     return value
 
 
 def in_decimal(name: str, left: object, right: object) -> Decimal:
     """Arithmetic with a decimal on at least one side."""
-    pair = []
+    pair: list[Decimal] = []
     for value in (left, right):
-        if value.__class__ is float:
-            pair.append(finite(of_float(value)))  # type: ignore[arg-type]
-        elif value.__class__ is Decimal:
-            pair.append(value)  # type: ignore[arg-type]
-        elif value.__class__ is int:
-            pair.append(Decimal(int64(value)))  # type: ignore[arg-type]
+        if isinstance(value, float):
+            pair.append(finite(of_float(value)))
+        elif isinstance(value, Decimal):
+            pair.append(value)
+        elif isinstance(value, int) and not isinstance(value, (bool, UInt)):
+            pair.append(Decimal(int64(value)))
         else:
             raise no_overload(name, left, right)
     a, b = pair
@@ -189,13 +191,18 @@ def add(left: object, right: object, budget: Budget) -> object:
     match left, right:
         case (bool(), _) | (_, bool()):
             pass
-        case (str(), str()) | (bytes(), bytes()):
+        case (str(), str()):
             budget.charge((len(left) + len(right)) >> 6)
-            return left + right  # type: ignore[operator]
+            return left + right
+        case (bytes(), bytes()):
+            budget.charge((len(left) + len(right)) >> 6)
+            return left + right
         case (list() | tuple(), list() | tuple()):
             budget.charge((len(left) + len(right)) >> 4)
             return [*left, *right]
-        case (Timestamp(), Duration()) | (Duration(), Timestamp()):
+        case (Timestamp(), Duration()):
+            return timestamp(left.nanos + right.nanos)
+        case (Duration(), Timestamp()):
             return timestamp(left.nanos + right.nanos)
         case (Duration(), Duration()):
             return duration(left.nanos + right.nanos)
@@ -313,9 +320,9 @@ def modulo(left: object, right: object, budget: Budget) -> object:
 
 def negate(value: object, budget: Budget) -> object:
     if value.__class__ is int:
-        return signed(-value)  # type: ignore[operator]
+        return signed(-value)
     if value.__class__ is float:
-        return -value  # type: ignore[operator]
+        return -value
     if isinstance(value, Decimal):
         return value.copy_negate()
     raise no_overload("-", value)
@@ -342,8 +349,8 @@ def contained(value: object, where: object, budget: Budget) -> bool:
 def element(where: object, key: object, budget: Budget) -> object:
     """`where[key]`, its result not yet checked."""
     if isinstance(where, LISTS):
-        if key.__class__ is float and key.is_integer():  # type: ignore[attr-defined]
-            key = int(key)  # type: ignore[call-overload]
+        if key.__class__ is float and key.is_integer():
+            key = int(key)
         if isinstance(key, bool) or not isinstance(key, int):
             raise no_overload("[]", where, key)
         if not 0 <= key < len(where):

@@ -79,7 +79,9 @@ def implied(node: Node) -> tuple[Paths, Paths]:
             return both(true, also_true), either(false, also_false)
         case Choice():
             test, yes, no = implied(node.test), implied(node.yes), implied(node.no)
-            return either(both(test[0], yes[0]), both(test[1], no[0])), either(both(test[0], yes[1]), both(test[1], no[1]))
+            return either(both(test[0], yes[0]), both(test[1], no[0])), either(
+                both(test[0], yes[1]), both(test[1], no[1])
+            )
         case Call() if node.name == "!_":
             true, false = implied(node.args[0])
             return false, true
@@ -115,7 +117,9 @@ class Guards:
                 if node.test is not None:
                     self.visit(node.test, known)
                 if node.result is not None:
-                    self.visit(node.result, known if node.test is None else both(known, implied(node.test)[0]))
+                    self.visit(
+                        node.result, known if node.test is None else both(known, implied(node.test)[0])
+                    )
             case _:
                 for child in children(node):
                     self.visit(child, known)

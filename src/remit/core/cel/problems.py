@@ -38,7 +38,9 @@ def problem(source: str, line: int, column: int, message: str, hint: str = "") -
 
 
 class Translator:
-    def __init__(self, source: str, roots: Sequence[str], objects: Mapping[str, Shape], paths: Mapping[str, str]) -> None:
+    def __init__(
+        self, source: str, roots: Sequence[str], objects: Mapping[str, Shape], paths: Mapping[str, str]
+    ) -> None:
         self._source = source
         self._roots = roots
         self._objects = objects
@@ -51,7 +53,7 @@ class Translator:
             if "*error*" in text or "parsetree" in text:
                 continue  # follows from another complaint
             message, hint = self._say(text)
-            made = problem(self._source, max(line, 0), max(column, 0), message, hint)
+            made = problem(self._source, max(line, 0), max(self._start(line, column, text), 0), message, hint)
             if made not in found:
                 found.append(made)
         if not found:
@@ -59,13 +61,23 @@ class Translator:
             found.append(problem(self._source, 0, 0, message, hint))
         return found
 
+    def _start(self, line: int, column: int, text: str) -> int:
+        """The checker puts an unknown `a.b.c` at its last dot, and an unknown function at its bracket; we at its start."""
+        match, lines = UNDECLARED.fullmatch(text), self._source.split("\n")
+        if match is None or not 0 < line <= len(lines):
+            return column
+        found = lines[line - 1].rfind(match[1].partition(".")[0], 0, column)
+        return found + 1 if found >= 0 else column
+
     def _say(self, text: str) -> tuple[str, str]:
         if match := UNDECLARED.fullmatch(text):
             return self._undeclared(match[1])
         if match := UNDEFINED.fullmatch(text):
             shape = self._objects.get(match[2])
             fields = [] if shape is None else list(shape.fields)
-            hint = suggestion(match[1], fields) or (f"its fields are {', '.join(fields)}" if 0 < len(fields) <= 12 else "")
+            hint = suggestion(match[1], fields) or (
+                f"its fields are {', '.join(fields)}" if 0 < len(fields) <= 12 else ""
+            )
             return f"no field `{match[1]}` in `{self._paths.get(match[2], match[2])}`", hint
         if match := OVERLOAD.fullmatch(text):
             return self._overload(match[1], match[2])
@@ -75,9 +87,14 @@ class Translator:
             return f"{self._types(match[1])} is neither a list nor a map", ""
         lower = text.lower()
         if "recursion" in lower:
-            return "nested too deeply or too long a chain of operators", "split it with `&&`, or into several rules"
+            return (
+                "nested too deeply or too long a chain of operators",
+                "split it with `&&`, or into several rules",
+            )
         if "codepoint limit" in lower:
             return "longer than a condition may be", "split it into several rules"
+        if lower.startswith("incompatible function arguments"):
+            return "not valid text", ""
         if lower.startswith("syntax error:"):
             detail = text[len("syntax error:") :].strip().partition(" expecting ")[0]
             return f"syntax error: {detail.replace('<EOF>', 'the end')}", ""
@@ -93,9 +110,16 @@ class Translator:
 
     def _overload(self, name: str, types: str) -> tuple[str, str]:
         given = [self._types(part) for part in split_types(types)]
-        shown = SIGNS.get(name, {"_[_]": "[]", "!_": "!", "-_": "-", "_?_:_": "?:", "_&&_": "&&", "_||_": "||"}.get(name, name))
+        shown = SIGNS.get(
+            name,
+            {"_[_]": "[]", "!_": "!", "-_": "-", "_?_:_": "?:", "_&&_": "&&", "_||_": "||"}.get(name, name),
+        )
         hint = ""
-        if name in ("_+_", "_-_", "_*_", "_/_", "_%_") and set(given) <= {"int", "uint", "double"} and len(set(given)) > 1:
+        if (
+            name in ("_+_", "_-_", "_*_", "_/_", "_%_")
+            and set(given) <= {"int", "uint", "double"}
+            and len(set(given)) > 1
+        ):
             hint = "calculate in one type: write `2.0` for `2`, or convert with `double(...)` or `int(...)`"
         elif name == "_[_]" and given[0].startswith("object"):
             hint = "select a field with a dot"

@@ -7,6 +7,7 @@ from typing import Final
 
 from remit.core.cel import syntax
 from remit.core.cel.conversions import FUNCTIONS, Pattern, in_zone
+from remit.core.cel.dialect import TYPES
 from remit.core.cel.shapes import ANY, TEXT, Kind, Shape, settles
 from remit.core.cel.times import PARTS, parse_duration, parse_timestamp, zone
 from remit.core.cel.tree import (
@@ -36,7 +37,19 @@ from remit.core.cel.values import EvalError, TypeValue, UInt
 ARITHMETIC: Final = frozenset({"_+_", "_-_", "_*_", "_/_", "_%_", "-_"})
 TRUTHS: Final = frozenset(
     {
-        "_==_", "_!=_", "_<_", "_<=_", "_>_", "_>=_", "!_", "@in", "contains", "startsWith", "endsWith", "matches", "bool",
+        "_==_",
+        "_!=_",
+        "_<_",
+        "_<=_",
+        "_>_",
+        "_>=_",
+        "!_",
+        "@in",
+        "contains",
+        "startsWith",
+        "endsWith",
+        "matches",
+        "bool",
     }  # fmt: skip
 )
 RESULTS: Final[Mapping[str, Kind]] = {
@@ -44,12 +57,6 @@ RESULTS: Final[Mapping[str, Kind]] = {
     **dict.fromkeys((*PARTS, "getMilliseconds", "size", "int"), Kind.INT),
     "string": Kind.STRING, "double": Kind.NUMBER, "timestamp": Kind.TIMESTAMP, "duration": Kind.DURATION,
 }  # fmt: skip
-TYPES: Final = frozenset(
-    {
-        "bool", "int", "uint", "double", "string", "bytes", "list", "map", "null_type", "type",
-        "google.protobuf.Timestamp", "google.protobuf.Duration",
-    }  # fmt: skip
-)
 LITERALS: Final[Mapping[type, Kind]] = {bool: Kind.BOOL, int: Kind.INT, float: Kind.NUMBER, str: Kind.STRING}
 
 
@@ -86,7 +93,9 @@ class Resolver:
                     items = [strict(item) for item in items]
                 return ListOf(raw.at, ANY if shape is ANY else Shape(Kind.LIST, items=shape), tuple(items))
             case syntax.MakeMap():
-                entries = [(strict(self.resolve(key)), strict(self.resolve(value))) for key, value in raw.entries]
+                entries = [
+                    (strict(self.resolve(key)), strict(self.resolve(value))) for key, value in raw.entries
+                ]
                 return MapOf(raw.at, ANY, tuple(entries))
             case syntax.Comprehension():
                 return self._each(raw)
@@ -166,13 +175,19 @@ class Resolver:
             return None
         try:
             if name == "timestamp" and len(args) == 1:
-                return Literal(at, Shape(Kind.TIMESTAMP), parse_timestamp(last.value), f"timestamp({last.value!r})")
+                return Literal(
+                    at, Shape(Kind.TIMESTAMP), parse_timestamp(last.value), f"timestamp({last.value!r})"
+                )
             if name == "duration" and len(args) == 1:
-                return Literal(at, Shape(Kind.DURATION), parse_duration(last.value), f"duration({last.value!r})")
+                return Literal(
+                    at, Shape(Kind.DURATION), parse_duration(last.value), f"duration({last.value!r})"
+                )
             if name == "matches" and len(args) == 2:
                 return Call(at, BOOL, name, member, (args[0],), Pattern(last.value).matches, last)
             if name in PARTS and len(args) == 2:
-                return Call(at, Shape(Kind.INT), name, member, (args[0],), in_zone(name, zone(last.value)), last)
+                return Call(
+                    at, Shape(Kind.INT), name, member, (args[0],), in_zone(name, zone(last.value)), last
+                )
         except EvalError as error:
             raise Refused(last.at, error.message) from None
         return None
@@ -195,7 +210,12 @@ class Resolver:
         shape = BOOL
         if shown is not None:
             shape = ANY if shown.shape is ANY else Shape(Kind.LIST, items=shown.shape)
-            if macro is Macro.MAP and isinstance(shown, Bound) and shown.key == variable.key and tested is not None:
+            if (
+                macro is Macro.MAP
+                and isinstance(shown, Bound)
+                and shown.key == variable.key
+                and tested is not None
+            ):
                 macro = Macro.FILTER
         cost = 1 + (weight(tested) + weight(shown)) // 10
         return Each(raw.at, shape, macro, variable, over, tested, shown, cost)
@@ -206,8 +226,9 @@ def is_null(node: Node) -> bool:
 
 
 def strict(node: Node) -> Node:
-    """The node where its value is used as a whole."""
-    return Settle(node.at, ANY, node, node.shape) if settles(node.shape) else node
+    """The node where its value is used as a whole. What a list made here holds was read when it was put in."""
+    shape = node.shape.item() if isinstance(node, (ListOf, Each)) else node.shape
+    return Settle(node.at, ANY, node, node.shape) if settles(shape) else node
 
 
 def index(at: int, operand: Node, key: Node) -> Node:

@@ -78,13 +78,21 @@ class SchemaReader:
         reference = schema.get("$ref")
         if isinstance(reference, str):
             target = self._follow(reference)
-            return ANY if target is None or reference in seen else self.read(target, depth + 1, seen | {reference})
+            return (
+                ANY
+                if target is None or reference in seen
+                else self.read(target, depth + 1, seen | {reference})
+            )
         choices = schema.get("anyOf", schema.get("oneOf"))
         if isinstance(choices, (list, tuple)):
             return self._choice([self.read(choice, depth + 1, seen) for choice in choices])
         parts = schema.get("allOf")
         if isinstance(parts, (list, tuple)):
-            return self.read(parts[0], depth + 1, seen) if len(parts) == 1 and "properties" not in schema else ANY
+            return (
+                self.read(parts[0], depth + 1, seen)
+                if len(parts) == 1 and "properties" not in schema
+                else ANY
+            )
         declared = schema.get("type", self._implied(schema))
         if isinstance(declared, (list, tuple)):
             return self._choice([self.read({**schema, "type": name}, depth + 1, seen) for name in declared])
@@ -108,7 +116,9 @@ class SchemaReader:
         rest = [shape for shape in shapes if shape.kind is not Kind.NULL]
         if not rest:
             return Shape(Kind.NULL) if shapes else ANY
-        if rest[0].kind is Kind.ANY or any(replace(shape, nullable=rest[0].nullable) != rest[0] for shape in rest[1:]):
+        if rest[0].kind is Kind.ANY or any(
+            replace(shape, nullable=rest[0].nullable) != rest[0] for shape in rest[1:]
+        ):
             return ANY
         nullable = len(rest) < len(shapes) or any(shape.nullable for shape in rest)
         return replace(rest[0], nullable=nullable)
@@ -119,11 +129,19 @@ class SchemaReader:
         values = schema.get("enum", [schema["const"]] if "const" in schema else None)
         if isinstance(values, (list, tuple)) and values:
             names = [type_name(value) for value in values]
-            json = {"bool": "boolean", "int": "integer", "double": "number", "string": "string", "null_type": "null"}
+            json = {
+                "bool": "boolean",
+                "int": "integer",
+                "double": "number",
+                "string": "string",
+                "null_type": "null",
+            }
             return sorted({json[name] for name in names}) if all(name in json for name in names) else None
         return "object" if isinstance(schema.get("properties"), Mapping) else None
 
-    def _typed(self, declared: object, schema: Mapping[str, object], depth: int, seen: frozenset[str]) -> Shape:
+    def _typed(
+        self, declared: object, schema: Mapping[str, object], depth: int, seen: frozenset[str]
+    ) -> Shape:
         simple = {"boolean": Kind.BOOL, "integer": Kind.INT, "number": Kind.NUMBER, "null": Kind.NULL}
         if declared == "string":
             formats = {"decimal": Kind.DECIMAL, "date-time": Kind.TIMESTAMP, "duration": Kind.DURATION}
@@ -144,7 +162,9 @@ class SchemaReader:
             required = required if isinstance(required, (list, tuple, set, frozenset)) else ()
             fields = {str(name): self.read(value, depth + 1, seen) for name, value in properties.items()}
             return Shape(
-                Kind.OBJECT, fields=fields, optional=frozenset(name for name in fields if name not in required)
+                Kind.OBJECT,
+                fields=fields,
+                optional=frozenset(name for name in fields if name not in required),
             )
         return Shape(Kind.MAP, items=self.read(more, depth + 1, seen))
 
@@ -241,9 +261,18 @@ def load_map(value: object) -> object:
 Loader = Callable[[object], object]
 LOADERS: Final[Mapping[Kind, Loader]] = MappingProxyType(
     {
-        Kind.ANY: plain, Kind.NULL: load_null, Kind.BOOL: load_bool, Kind.INT: load_int, Kind.NUMBER: load_number,
-        Kind.STRING: load_string, Kind.DECIMAL: load_decimal, Kind.TIMESTAMP: load_timestamp,
-        Kind.DURATION: load_duration, Kind.LIST: load_list, Kind.MAP: load_map, Kind.OBJECT: load_map,
+        Kind.ANY: plain,
+        Kind.NULL: load_null,
+        Kind.BOOL: load_bool,
+        Kind.INT: load_int,
+        Kind.NUMBER: load_number,
+        Kind.STRING: load_string,
+        Kind.DECIMAL: load_decimal,
+        Kind.TIMESTAMP: load_timestamp,
+        Kind.DURATION: load_duration,
+        Kind.LIST: load_list,
+        Kind.MAP: load_map,
+        Kind.OBJECT: load_map,
     }  # fmt: skip
 )
 

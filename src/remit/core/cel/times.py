@@ -16,7 +16,8 @@ TIMESTAMP: Final = re.compile(
 )
 DURATION_PART: Final = re.compile(r"(\d*)(?:\.(\d*))?(ns|us|ms|s|m|h)", re.ASCII)
 ISO_DURATION: Final = re.compile(
-    r"([+-]?)P(?:(\d{1,9})W)?(?:(\d{1,9})D)?(?:T(?=\d)(?:(\d{1,9})H)?(?:(\d{1,9})M)?(?:(\d{1,12})(?:\.(\d{1,9}))?S)?)?", re.ASCII
+    r"([+-]?)P(?:(\d{1,9})W)?(?:(\d{1,9})D)?(?:T(?=\d)(?:(\d{1,9})H)?(?:(\d{1,9})M)?(?:(\d{1,12})(?:\.(\d{1,9}))?S)?)?",
+    re.ASCII,
 )
 OFFSET: Final = re.compile(r"([+-]?)(\d\d):(\d\d)", re.ASCII)
 UNITS: Final[Mapping[str, int]] = MappingProxyType(

@@ -29,7 +29,10 @@ PRECEDENCE: Final[Mapping[str, int]] = {
     "_==_": 4, "_!=_": 4, "_<_": 4, "_<=_": 4, "_>_": 4, "_>=_": 4, "@in": 4, "_+_": 5, "_-_": 5, "_*_": 6, "_/_": 6,
     "_%_": 6,
 }  # fmt: skip
-SIGNS: Final[Mapping[str, str]] = {"@in": "in", **{name: name.strip("_") for name in PRECEDENCE if name != "@in"}}
+SIGNS: Final[Mapping[str, str]] = {
+    "@in": "in",
+    **{name: name.strip("_") for name in PRECEDENCE if name != "@in"},
+}
 
 
 def show(node: Node, outer: int = 0) -> str:
@@ -60,7 +63,10 @@ def show(node: Node, outer: int = 0) -> str:
         case MapOf():
             return "{" + ", ".join(f"{show(key)}: {show(value)}" for key, value in node.entries) + "}"
         case Each():
-            parts = [node.variable.name, *(show(part) for part in (node.test, node.result) if part is not None)]
+            parts = [
+                node.variable.name,
+                *(show(part) for part in (node.test, node.result) if part is not None),
+            ]
             if node.macro.value == "filter":
                 parts = parts[:2]
             return f"{show(node.range, 9)}.{node.macro.value}({', '.join(parts)})"
@@ -70,7 +76,9 @@ def call(node: Call, outer: int) -> str:
     args = (*node.args, node.fixed) if node.fixed is not None else node.args
     if node.name in PRECEDENCE and len(args) == 2:
         level = PRECEDENCE[node.name]
-        return bracketed(f"{show(args[0], level)} {SIGNS[node.name]} {show(args[1], level + 1)}", level, outer)
+        return bracketed(
+            f"{show(args[0], level)} {SIGNS[node.name]} {show(args[1], level + 1)}", level, outer
+        )
     if node.name in ("!_", "-_"):
         return bracketed(f"{node.name[0]}{show(args[0], 8)}", 8, outer)
     if node.member:

@@ -102,13 +102,18 @@ NUMBERS: Final = frozenset({int, float, UInt, Decimal})
 def exact() -> Context:
     """Decimal arithmetic that would rather fail than round."""
     return Context(
-        prec=DECIMAL_DIGITS, Emax=EXPONENT_MAX, Emin=-EXPONENT_MAX, traps=[InvalidOperation, DivisionByZero, Overflow, Inexact]
+        prec=DECIMAL_DIGITS,
+        Emax=EXPONENT_MAX,
+        Emin=-EXPONENT_MAX,
+        traps=[InvalidOperation, DivisionByZero, Overflow, Inexact],
     )
 
 
 def rounded() -> Context:
     """For division, which can't always be exact: 34 digits, as IEEE decimal128."""
-    return Context(prec=34, Emax=EXPONENT_MAX, Emin=-EXPONENT_MAX, traps=[InvalidOperation, DivisionByZero, Overflow])
+    return Context(
+        prec=34, Emax=EXPONENT_MAX, Emin=-EXPONENT_MAX, traps=[InvalidOperation, DivisionByZero, Overflow]
+    )
 
 
 def of_float(value: float) -> Decimal:

@@ -1,0 +1,89 @@
+"""What people type. Parsing and printing only.
+
+Exit codes: 0 done; 1 failed or denied; 2 usage or bad input; 5 unknown id; 7 stale or expired; 8 waiting for
+reviews. Data goes to stdout, everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from remit import errors
+
+DONE, FAILED, USAGE, UNKNOWN, STALE, WAITING = 0, 1, 2, 5, 7, 8
+
+_COMMANDS = {
+    "run": ("remit.cli.running", "run", "Run a graph under the policies."),
+    "resume": ("remit.cli.running", "resume", "Go on with runs that waited or were interrupted."),
+    "work": ("remit.cli.running", "work", "Drive runs as rulings come in, until stopped."),
+    "runs": ("remit.cli.runs", "runs", "Look at runs."),
+    "review": ("remit.cli.review", "review", "Rule on escalated calls."),
+    "policy": ("remit.cli.policy", "policy", "Check policies."),
+    "audit": ("remit.cli.audit", "audit", "Export the journal and verify exports."),
+    "init": ("remit.cli.init", "init", "Make a working project in an empty folder."),
+    "demo": ("remit.cli.demo", "demo", "Watch a governed run from end to end."),
+}
+
+
+class Commands(click.Group):
+    """Imports a command when it is used: listing reviews doesn't load what runs graphs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every command's name."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported now."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module, name, _ = _COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in _COMMANDS.items()])
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="remit", prog_name="remit")
+def cli() -> None:
+    """Governed agent orchestration: an agent acts within its remit, or it does not act.
+
+    Settings come from options, then the variables REMIT_STORE, REMIT_POLICIES and REMIT_APP, then remit.toml.
+
+    \b
+    Exit codes: 0 done, 1 failed or denied, 2 usage or bad input, 5 unknown id,
+                7 stale or expired, 8 waiting for reviews.
+    """
+
+
+def main() -> None:
+    """Runs the command line and exits with its code."""
+    try:
+        code = cli(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = USAGE
+    except click.Abort:
+        click.echo("stopped", err=True)
+        code = 130
+    except errors.RemitError as error:
+        click.echo(f"remit: {error}", err=True)
+        code = _code(error)
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = FAILED
+    sys.exit(code if isinstance(code, int) else DONE)
+
+
+def _code(error: errors.RemitError) -> int:
+    if isinstance(error, errors.UnknownId):
+        return UNKNOWN
+    if isinstance(error, (errors.Stale, errors.Conflict, errors.OwnershipLost)):
+        return STALE
+    return USAGE if isinstance(error, (errors.BadInput, errors.NewerJournal)) else FAILED

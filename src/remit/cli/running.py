@@ -1,0 +1,188 @@
+"""`remit run`, `resume` and `work`: what drives runs."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from remit.cli.output import fields, heading, mark, print_json, value
+from remit.cli.settings import Settings, asynchronous, json_option, log_options, policies_option, settings, store_option
+from remit.errors import BadInput, SettingsError, UnknownId
+from remit.runtime.app import Runtime, user
+from remit.runtime.recover import load_run
+from remit.runtime.scheduler import RunReport
+from remit.runtime.target import load_graph
+from remit.store.journal import Journal
+from remit.store.projections import Projections
+
+_CODES = {"done": 0, "failed": 1, "waiting": 8}
+
+
+@click.command()
+@click.argument("target", required=False)
+@click.option("--input", "inputs", multiple=True, metavar="K=V", help="Input: k=v, k:=JSON, or @file.json; repeatable.")
+@click.option("--principal", metavar="P", help="Whom the run acts for; the machine's user if not given.")
+@click.option("--wait/--no-wait", default=False, help="Stay until people have ruled, or leave and be resumed.")
+@policies_option
+@store_option
+@json_option
+@log_options
+@click.pass_context
+@asynchronous
+async def run(
+    ctx: click.Context, target: str | None, inputs: tuple[str, ...], principal: str | None, wait: bool,
+    policies: str | None, store: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Run the graph TARGET: `module:graph` or `path/file.py:graph`.
+
+    Exit codes: 0 done, 1 failed, 2 bad input or policy, 8 waiting for reviews.
+    """
+    found = settings(store=store, policies=policies, app=target)
+    if not found.app:
+        raise SettingsError("run what? name a TARGET (`path/file.py:graph`), or set `app` in remit.toml")
+    graph = load_graph(found.app)
+    given = read_inputs(inputs)
+    async with Runtime(graph, store=found.store, policies=found.policies) as runtime:
+        id = await runtime.start(graph, given, principal=principal or user(), target=found.app)
+        if not as_json:
+            click.echo(f"run {id}", err=True)
+        report = await runtime.resume(id, wait=wait)
+    show([report], as_json)
+    ctx.exit(_CODES[report.status])
+
+
+@click.command()
+@click.argument("run_id", metavar="[RUN]", required=False)
+@click.option("--app", metavar="TARGET", help="The code to go on with; what the run was started with if not given.")
+@click.option("--wait/--no-wait", default=False, help="Stay until people have ruled.")
+@policies_option
+@store_option
+@json_option
+@log_options
+@click.pass_context
+@asynchronous
+async def resume(
+    ctx: click.Context, run_id: str | None, app: str | None, wait: bool, policies: str | None, store: str | None,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Go on with RUN from where it is, or with every run that can go on.
+
+    Exit codes: 0 done, 1 failed, 5 no such run, 7 driven by somebody else, 8 still waiting for reviews.
+    """
+    found = settings(store=store, policies=policies, app=app)
+    reports: list[RunReport] = []
+    for target, runs in (await _targets(found, run_id)).items():
+        async with Runtime(load_graph(target), store=found.store, policies=found.policies) as runtime:
+            for id in runs:
+                reports.append(await runtime.resume(id, wait=wait))
+    if not reports and not as_json:
+        click.echo("no run is unfinished", err=True)
+    show(reports, as_json)
+    ctx.exit(max((_CODES[report.status] for report in reports), default=0))
+
+
+@click.command()
+@click.option("--app", metavar="TARGET", help="The graph whose runs to drive.")
+@click.option("--once", is_flag=True, help="Stop when nothing can go on any more.")
+@policies_option
+@store_option
+@json_option
+@log_options
+@asynchronous
+async def work(app: str | None, once: bool, policies: str | None, store: str | None, as_json: bool) -> None:
+    """Drive runs as rulings come in and workers fail, until stopped.
+
+    Any number of workers may share a store: each run is driven by one at a time.
+    """
+    found = settings(store=store, policies=policies, app=app)
+    if not found.app:
+        raise SettingsError("work on what? name a graph with --app, or set `app` in remit.toml")
+    async with Runtime(load_graph(found.app), store=found.store, policies=found.policies) as runtime:
+        if not once and not as_json:
+            click.echo(f"working on {found.app} in {found.store}; stop with Ctrl-C", err=True)
+        async with aclosing(runtime.work(once=once)) as reports:
+            async for report in reports:
+                show([report], as_json)
+
+
+def read_inputs(inputs: tuple[str, ...]) -> object:
+    """Returns a run's input as the options say it.
+
+    Raises:
+        BadInput: an option is not `k=v`, `k:=JSON` or `@file.json`, or the file can't be read.
+    """
+    found: dict[str, Any] = {}
+    for text in inputs:
+        if text.startswith("@"):
+            loaded = _file(text[1:])
+            if len(inputs) == 1:
+                return loaded
+            if not isinstance(loaded, dict):
+                raise BadInput(f"--input `{text}`: beside other inputs the file must hold an object")
+            found |= loaded
+            continue
+        name, equals, said = text.partition("=")
+        if not equals or not name.rstrip(":"):
+            raise BadInput(f"--input `{text}`: write k=v, k:=JSON, or @file.json")
+        try:
+            found[name.removesuffix(":")] = orjson.loads(said) if name.endswith(":") else said
+        except orjson.JSONDecodeError as error:
+            raise BadInput(f"--input `{text}`: after `:=` comes JSON: {error}") from error
+    return found or None
+
+
+def _file(name: str) -> Any:
+    try:
+        return orjson.loads(Path(name).read_bytes())
+    except OSError as error:
+        raise BadInput(f"--input `@{name}`: it can't be read: {error.strerror}") from error
+    except orjson.JSONDecodeError as error:
+        raise BadInput(f"--input `@{name}`: it is not JSON: {error}") from error
+
+
+async def _targets(found: Settings, run: str | None) -> dict[str, list[str]]:
+    """Returns which runs to go on with, by the target their code is found at."""
+    async with await Journal.open(found.store, create=False) as journal:
+        projections = Projections(journal)
+        if run is not None:
+            ids = [(await projections.find_run(run)).run]
+        else:
+            ids = [row.run for row in reversed(await projections.runs()) if row.status == "running"]
+        targets: dict[str, list[str]] = {}
+        for id in ids:
+            state = await load_run(journal, id)
+            target = found.app or state.started.target
+            if not target:
+                raise SettingsError(f"run `{id}` doesn't say where its code is: name it with --app")
+            graph = load_graph(target)
+            if graph.name != state.started.graph:
+                if run is None:
+                    continue
+                if not state.started.target or state.started.target == target:
+                    raise UnknownId(f"run `{id}` is of graph `{state.started.graph}`, not of `{target}`")
+                target = state.started.target
+            targets.setdefault(target, []).append(id)
+        return targets
+
+
+def show(reports: list[RunReport], as_json: bool) -> None:
+    """Prints how runs stand."""
+    if as_json:
+        print_json(asdict(report) for report in reports)
+        return
+    for report in reports:
+        click.echo(f"{heading(f'run {report.run}')} is {mark(report.status)}")
+        if report.status == "waiting":
+            fields(("waits for", f"review {review}") for review in report.reviews)
+            click.echo(f"  look at them with `remit review list`, and go on with `remit resume {report.run}`")
+        elif report.status == "failed":
+            click.echo(f"  failed: {', '.join(report.failed)}; see `remit runs show {report.run}`")
+        elif report.output is not None:
+            click.echo(value(orjson.dumps(report.output, option=orjson.OPT_INDENT_2).decode(), 20_000))
+
+

@@ -1,0 +1,161 @@
+"""`remit runs`: what ran, what was decided, and where it waits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import msgspec
+
+from remit.cli.output import fields, folded, heading, mark, moment, print_json, print_table, value
+from remit.cli.settings import asynchronous, json_option, settings, store_option
+from remit.runtime.views import run_view
+from remit.store.journal import Journal
+from remit.store.projections import Projections, RunRow
+
+
+@click.group()
+def runs() -> None:
+    """Look at runs."""
+
+
+@runs.command("list")
+@store_option
+@json_option
+@asynchronous
+async def list_(store: str | None, as_json: bool) -> None:
+    """List runs, the latest first."""
+    async with await Journal.open(settings(store=store).store, create=False) as journal:
+        found = await Projections(journal).runs()
+    if as_json:
+        return print_json({**msgspec.to_builtins(row), "status": _status(row)} for row in found)
+    columns = ("RUN", "STATUS", "GRAPH", "PRINCIPAL", "STARTED", "CALLS", "WAITING")
+    print_table(
+        columns,
+        [
+            (row.run, _status(row), row.graph, row.principal, moment(row.started), str(row.calls), str(row.waiting or ""))
+            for row in found
+        ],
+        "no run in this store yet: start one with `remit run`",
+    )
+    return None
+
+
+def _status(row: RunRow) -> str:
+    return "waiting" if row.status == "running" and row.waiting else row.status
+
+
+@runs.command()
+@click.argument("run")
+@store_option
+@json_option
+@asynchronous
+async def show(run: str, store: str | None, as_json: bool) -> None:
+    """Show RUN (an id, or its beginning): tasks, calls, verdicts with reasons, and where it waits."""
+    view = await _view(run, store)
+    if as_json:
+        return print_json([view])
+    click.echo(f"{heading('run ' + view['run'])} is {mark(view['status'])}")
+    fields(
+        [
+            ("graph", f"{view['graph']} ({view['target']})" if view["target"] else view["graph"]),
+            ("principal", view["principal"]),
+            ("started", f"{moment(view['started'])} by {view['starter']}"),
+            ("ended", moment(view["ended"])),
+            ("policies", view["policies"][:12]),
+            ("input", value(view["input"], 500)),
+            ("spent", f"{view['spent']['calls']} calls, cost {view['spent']['cost']}"),
+        ]
+    )
+    for task in view["tasks"]:
+        if task["status"] == "expanded":
+            continue
+        click.echo(f"\n{heading(task['task'])}  {mark(task['status'])}")
+        if task["error"] or task["cause"]:
+            click.echo(folded(f"{task['cause']}: {task['error']}" if task["error"] else task["cause"], "  "))
+        for call in view["calls"]:
+            if call["task"] == task["task"]:
+                _call(call)
+    if view["output"] is not None:
+        click.echo(f"\n{heading('output')}")
+        click.echo(folded(value(view["output"], 4_000), "  "))
+    return None
+
+
+def _call(call: dict[str, Any]) -> None:
+    position = call["call"].rpartition("#")[2]
+    click.echo(folded(f"#{position} {call['tool']}({_args(call['args'])})", "  "))
+    rules = ", ".join(hit["rule"] + (" (broken)" if hit["broken"] else "") for hit in call["rules"]) or "no rule"
+    verdict = f"{mark(call['outcome'])} by {rules}" if call["outcome"] else ""
+    fields(
+        [
+            ("verdict", verdict),
+            *(("because", reason) for reason in call["reasons"] if call["outcome"] != "allow"),
+            ("shadow", ", ".join(f"would {hit['effect']}: {hit['rule']}" for hit in call["shadow"])),
+            *(("review", _review(review)) for review in call["reviews"]),
+            ("status", mark(call["status"]) + (f" ({call['because']})" if call["because"] else "")),
+            ("attempts", str(call["attempts"]) if call["attempts"] > 1 else ""),
+            ("result", value(call["result"], 300) if call["ok"] else ""),
+            ("error", f"{call['cause']}: {call['error']}" if call["cause"] else value(call["error"])),
+        ],
+        indent=5,
+    )
+
+
+def _review(review: dict[str, Any]) -> str:
+    by = f" by {review['reviewer']}" if review["reviewer"] else f", expires {moment(review['expires'])}"
+    return f"{review['review']} in {review['queue']}: {mark(review['status'])}{by}"
+
+
+def _args(args: Any) -> str:
+    if not isinstance(args, dict):
+        return value(args, 200)
+    return ", ".join(f"{name}={value(found, 100)}" for name, found in args.items())
+
+
+@runs.command()
+@click.argument("run")
+@click.option("--format", "form", type=click.Choice(["text", "dot", "mermaid"]), default="text", show_default=True)
+@store_option
+@json_option
+@asynchronous
+async def graph(run: str, form: str, store: str | None, as_json: bool) -> None:
+    """Draw the graph of RUN with the status of its tasks."""
+    view = await _view(run, store)
+    tasks = view["graph_tasks"]
+    if as_json:
+        return print_json(tasks)
+    counts = {task["task"]: task["instances"] for task in view["tasks"]}
+    click.echo({"text": _text, "dot": _dot, "mermaid": _mermaid}[form](tasks, counts))
+    return None
+
+
+def _label(task: dict[str, Any], counts: dict[str, int]) -> str:
+    return f"{task['id']} x{counts.get(task['id'], 0)}" if task["over"] else task["id"]
+
+
+def _text(tasks: list[dict[str, Any]], counts: dict[str, int]) -> str:
+    width = max(len(_label(task, counts)) for task in tasks)
+    lines = []
+    for task in tasks:
+        after = f"  after {', '.join(task['after'])}" if task["after"] else ""
+        lines.append(f"{_label(task, counts).ljust(width)}  {mark(task['status'])}{after}")
+    return "\n".join(lines)
+
+
+def _dot(tasks: list[dict[str, Any]], counts: dict[str, int]) -> str:
+    nodes = [f'  "{task["id"]}" [label="{_label(task, counts)}\\n{task["status"]}"];' for task in tasks]
+    edges = [f'  "{need}" -> "{task["id"]}";' for task in tasks for need in task["after"]]
+    return "\n".join(["digraph run {", "  rankdir=LR;", "  node [shape=box];", *nodes, *edges, "}"])
+
+
+def _mermaid(tasks: list[dict[str, Any]], counts: dict[str, int]) -> str:
+    names = {task["id"]: f"t{index}" for index, task in enumerate(tasks)}
+    nodes = [f'  {names[task["id"]]}["{_label(task, counts)}<br/>{task["status"]}"]' for task in tasks]
+    edges = [f"  {names[need]} --> {names[task['id']]}" for task in tasks for need in task["after"]]
+    return "\n".join(["flowchart LR", *nodes, *edges])
+
+
+async def _view(run: str, store: str | None) -> dict[str, Any]:
+    async with await Journal.open(settings(store=store).store, create=False) as journal:
+        return await run_view(journal, (await Projections(journal).find_run(run)).run)

@@ -1,0 +1,115 @@
+"""Where the store, the policies and the app are: options, then variables, then `remit.toml`."""
+
+from __future__ import annotations
+
+import asyncio
+import tomllib
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, Literal, ParamSpec, TypeVar, cast
+
+import click
+from pydantic import ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from remit.errors import SettingsError
+from remit.logs import configure
+
+FILE = "remit.toml"
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Settings(BaseSettings):
+    """An option beats a variable, a variable beats the file."""
+
+    model_config = SettingsConfigDict(env_prefix="REMIT_", toml_file=FILE, extra="forbid")
+
+    store: str = "sqlite:///remit.db"
+    policies: str = "policies"
+    app: str = ""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Puts the file last."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def settings(**options: str | None) -> Settings:
+    """Returns the settings; an option that is None was not given.
+
+    Raises:
+        SettingsError: remit.toml isn't TOML, or has an unknown or ill-typed key.
+    """
+    try:
+        return Settings(**cast(dict[str, Any], {key: value for key, value in options.items() if value is not None}))
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"`{FILE}` is not TOML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"`{FILE}` is not UTF-8: byte {error.start}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        known = ", ".join(f"`{name}`" for name in Settings.model_fields)
+        what = f"there is no setting `{key}`; there are {known}" if first["type"] == "extra_forbidden" else first["msg"]
+        raise SettingsError(f"`{FILE}` or the variable of `{key}`: {what}") from error
+
+
+def store_option(function: Callable[P, R]) -> Callable[P, R]:
+    """Adds `--store`."""
+    return click.option("--store", metavar="URL", help="The store, such as sqlite:///remit.db.")(function)
+
+
+def policies_option(function: Callable[P, R]) -> Callable[P, R]:
+    """Adds `--policies`."""
+    return click.option("--policies", metavar="DIR", help="The folder of policy files.")(function)
+
+
+def json_option(function: Callable[P, R]) -> Callable[P, R]:
+    """Adds `--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON: an array of objects.")(function)
+
+
+def log_options(function: Callable[..., R]) -> Callable[..., R]:
+    """Adds `--log-format` and `--log-level`, and sets up the operators' logs on stderr."""
+
+    @click.option("--log-format", type=click.Choice(["console", "json"]), default="console", show_default=True)
+    @click.option(
+        "--log-level",
+        type=click.Choice(["debug", "info", "warning", "error"]),
+        default="warning",
+        show_default=True,
+        help="Logs go to stderr.",
+    )
+    @wraps(function)
+    def wrapped(*args: Any, log_format: str, log_level: str, **kwargs: Any) -> R:
+        configure(
+            cast(Literal["console", "json"], log_format),
+            cast(Literal["debug", "info", "warning", "error"], log_level),
+        )
+        return function(*args, **kwargs)
+
+    return wrapped
+
+
+def asynchronous(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
+    """Runs an async command."""
+
+    @wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        return asyncio.run(function(*args, **kwargs))
+
+    return wrapped
+

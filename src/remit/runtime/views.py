@@ -1,0 +1,183 @@
+"""What a person wants to know of a run or a review, read from the journal: plain values, for printing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from remit.core.entries import Commitment, Payload, RuleHit, VerdictRecord, is_committed
+from remit.core.lifecycle import CallState, CallStatus, ReviewState, ReviewStatus, RunState, RunStatus, standing
+from remit.errors import Tampered
+from remit.runtime.recover import load_review, load_reviews, load_run
+from remit.store.journal import Journal
+
+_GONE = "[erased]"
+_Payloads = Mapping[tuple[int, str], Payload]
+
+
+async def run_view(journal: Journal, run: str) -> dict[str, Any]:
+    """Returns a run with its tasks, calls, verdicts and reasons, and where it waits.
+
+    Raises:
+        UnknownId: there is no such run.
+        Tampered: what is stored isn't what was recorded.
+    """
+    state = await load_run(journal, run)
+    reviews = await load_reviews(journal, state)
+    payloads = await journal.payloads(f"run/{run}")
+    started = state.started
+    graph = await journal.artifact(started.graph_digest)
+    tasks = orjson.loads(graph.data)["tasks"] if graph is not None else []
+    output = state.finished.output if state.finished else None
+    return {
+        "run": state.run,
+        "status": status_of(state),
+        "graph": started.graph,
+        "target": started.target,
+        "principal": started.principal,
+        "starter": started.starter,
+        "started": state.at,
+        "ended": state.ended,
+        "worker": state.worker,
+        "policies": started.policies,
+        "input": _value(payloads, 0, "/input", started.input),
+        "output": _value(payloads, state.head.seq, "/output", output) if output else None,
+        "failed": list(state.finished.failed) if state.finished else [],
+        "spent": {"calls": state.spent.calls, "cost": str(state.spent.cost)},
+        "graph_tasks": [{**task, "status": standing(state, task["id"]).value} for task in tasks],
+        "tasks": [_task(state, id, payloads) for id in sorted(state.tasks, key=_natural)],
+        "calls": [
+            _call(state.calls[id], payloads, reviews) for id in sorted(state.calls, key=lambda id: state.calls[id].seq)
+        ],
+    }
+
+
+async def review_view(journal: Journal, review: str) -> dict[str, Any]:
+    """Returns a review with everything a reviewer is shown, and what was ruled.
+
+    Raises:
+        UnknownId: there is no such review.
+        Tampered: what is stored isn't what was recorded: what can't be shown can't be ruled on.
+    """
+    state = await load_review(journal, review)
+    payloads = await journal.payloads(f"review/{review}")
+    opened, ruled = state.opened, state.ruled
+    reason = next((payload for (_, path), payload in payloads.items() if path == "/reason"), None)
+    return {
+        "review": opened.review,
+        "status": state.status.value,
+        "queue": opened.queue,
+        "run": opened.run,
+        "call": opened.call,
+        "tool": opened.tool,
+        "opened": state.at,
+        "expires": opened.expires,
+        "in_doubt": opened.in_doubt,
+        "digest": opened.digest,
+        "rules": [_hit(hit) for hit in opened.disclosed],
+        "shown": _value(payloads, 0, "/shown", opened.shown),
+        "ruling": {
+            "approved": ruled.approved,
+            "reviewer": ruled.reviewer,
+            "at": state.ruled_at,
+            "reason": _value(payloads, reason.seq, "/reason", ruled.reason) if reason and ruled.reason else "",
+            "single_operator": ruled.single_operator,
+        }
+        if ruled
+        else None,
+    }
+
+
+def status_of(state: RunState) -> str:
+    """Returns done, failed, waiting (all that is left to do waits for people) or running."""
+    if state.status is not RunStatus.RUNNING:
+        return state.status.value
+    return "waiting" if state.waiting else "running"
+
+
+def _task(state: RunState, id: str, payloads: _Payloads) -> dict[str, Any]:
+    task = state.tasks[id]
+    status = standing(state, id)
+    error = _value(payloads, task.seq, "/error", task.commitment) if task.cause and task.seq >= 0 else ""
+    return {
+        "task": id,
+        "status": "waiting" if task.waiting else status.value,
+        "agent": task.agent,
+        "instances": task.count,
+        "labels": list(task.labels),
+        "cause": task.cause,
+        "error": error,
+    }
+
+
+def _call(call: CallState, payloads: _Payloads, reviews: Mapping[str, ReviewState]) -> dict[str, Any]:
+    record, verdict = call.record, call.verdict
+    rejected = call.status is CallStatus.REJECTED
+    args = {name: _value(payloads, call.seq, f"/args/{name}", said) for name, said in record.args.items()} if record else {}
+    result = _value(payloads, call.settled, "/result", call.commitment) if call.settled >= 0 and call.ok else None
+    failed = call.settled >= 0 and not call.ok
+    error = _value(payloads, call.settled if failed else call.seq, "/error", call.commitment) if failed or rejected else ""
+    return {
+        "call": call.id,
+        "task": call.task,
+        "tool": call.tool,
+        "status": call.status.value,
+        "args": _value(payloads, call.seq, "/args", call.said) if rejected else args,
+        "digest": record.digest if record else "",
+        "outcome": verdict.outcome.value if verdict else "",
+        "rules": [_hit(hit) for hit in verdict.rules] if verdict else [],
+        "broken": [_hit(hit) for hit in verdict.broken] if verdict else [],
+        "shadow": [_hit(hit) for hit in verdict.shadow] if verdict else [],
+        "reasons": _reasons(call, verdict, payloads),
+        "reviews": [_review(reviews[id]) for id in call.reviews if id in reviews],
+        "because": call.because,
+        "attempts": call.attempts,
+        "ok": call.ok,
+        "result": result,
+        "cause": call.cause,
+        "error": error,
+    }
+
+
+def _review(review: ReviewState) -> dict[str, Any]:
+    return {
+        "review": review.opened.review,
+        "queue": review.opened.queue,
+        "status": review.status.value,
+        "expires": review.opened.expires,
+        "reviewer": review.ruled.reviewer if review.ruled else "",
+        "open": review.status is ReviewStatus.OPEN,
+    }
+
+
+def _reasons(call: CallState, verdict: VerdictRecord | None, payloads: _Payloads) -> list[str]:
+    if verdict is None or verdict.reasons is None:
+        return []
+    words = _value(payloads, call.decided, "/reasons", verdict.reasons)
+    return [str(word) for word in words] if isinstance(words, list) else [str(words)]
+
+
+def _hit(hit: RuleHit) -> dict[str, Any]:
+    return {
+        "rule": f"{hit.policy}/{hit.rule}",
+        "effect": hit.effect.value,
+        "queue": hit.queue,
+        "broken": hit.error,
+        "digest": hit.digest,
+    }
+
+
+def _value(payloads: _Payloads, seq: int, path: str, expected: Commitment | None) -> Any:
+    payload = payloads.get((seq, path))
+    if payload is None:
+        return _GONE
+    if not is_committed(payload, expected):
+        raise Tampered(f"{payload.stream}#{seq} {path}: the payload is not what the entry committed to")
+    return orjson.loads(payload.value)
+
+
+def _natural(id: str) -> tuple[str, int]:
+    name, _, rest = id.partition("[")
+    return name, int(rest[:-1]) if rest else -1

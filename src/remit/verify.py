@@ -1,0 +1,375 @@
+"""Independent checker of an export: chains, commitments, and that each effect had its verdict.
+
+It reads a bundle and nothing else, and imports the pure core only: none of the code that wrote the journal.
+It stops at nothing: the first problem is the first bad line, and what can't be checked is said.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from remit.core import entries as e
+from remit.core.canonical import canonical, commitment
+from remit.core.conditions import JsonSchema
+from remit.core.decide import Approval, Verdict, decide
+from remit.core.entries import Entry, Head, Outcome, follow, unseal
+from remit.core.facts import root_types, roots
+from remit.core.lifecycle import CallState, CallStatus, ReviewState, ReviewStatus, RunState, State, apply
+from remit.core.policy import PolicySet, load_policies
+from remit.core.tools import ToolSpec, call_digest, idempotency_key
+from remit.errors import BadInput, RemitError, Tampered
+
+_FILES = ("entries.jsonl", "payloads.jsonl", "artifacts.jsonl", "README.txt")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that isn't as it must be, and where: a file and line, or a stream and entry."""
+
+    place: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}"
+
+
+@dataclass(slots=True)
+class Verification:
+    """What was checked. `problems` is empty where the export holds; `notes` say what couldn't be checked."""
+
+    entries: int = 0
+    streams: int = 0
+    payloads: int = 0
+    decisions: int = 0
+    """How many decisions were made again from their recorded facts, with the same verdict."""
+    effects: int = 0
+    approvals: int = 0
+    problems: list[Finding] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything that was exported is whole and says nothing impossible."""
+        return not self.problems
+
+
+def verify(path: Path) -> Verification:
+    """Checks the bundle at `path`, a folder or a .zip.
+
+    Raises:
+        BadInput: there is nothing at `path`, or it isn't an export.
+    """
+    return _Verifier(_Bundle(path)).run()
+
+
+class _Bundle:
+    """The files of a folder or a zip."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        if not path.exists():
+            raise BadInput(f"there is nothing at `{path}`: name a folder or .zip that `remit audit export` wrote")
+        try:
+            self._root: Path | zipfile.Path = path if path.is_dir() else zipfile.Path(path)
+            manifest = orjson.loads((self._root / "manifest.json").read_bytes())
+        except (OSError, KeyError, zipfile.BadZipFile) as error:
+            raise BadInput(f"`{path}` is not an export: there is no manifest.json in it") from error
+        except orjson.JSONDecodeError as error:
+            raise BadInput(f"`{path}`: manifest.json is not JSON: {error}") from error
+        if not isinstance(manifest, dict) or manifest.get("format") != "remit export":
+            raise BadInput(f"`{path}`: manifest.json is not the manifest of a Remit export")
+        if manifest.get("version") != 1:
+            raise BadInput(f"`{path}`: export version {manifest.get('version')}: this Remit reads version 1: upgrade")
+        self.manifest: dict[str, Any] = manifest
+
+    def lines(self, name: str) -> Iterator[tuple[int, bytes]]:
+        """Yields line numbers and lines, without their ends."""
+        with (self._root / name).open("rb") as file:
+            for number, line in enumerate(file, 1):
+                yield number, line[:-1] if line.endswith(b"\n") else line + b" (cut)"
+
+    def digest(self, name: str) -> str:
+        """Returns the SHA-256 of a file."""
+        hashed = hashlib.sha256()
+        with (self._root / name).open("rb") as file:
+            while block := file.read(1 << 20):
+                hashed.update(block)
+        return hashed.hexdigest()
+
+
+class _Verifier:
+    def __init__(self, bundle: _Bundle) -> None:
+        self._bundle = bundle
+        self._done = Verification()
+        self._heads: dict[str, Head] = {}
+        self._states: dict[str, State] = {}
+        self._broken: set[str] = set()
+        self._payloads: dict[tuple[str, int, str], tuple[bytes, bytes]] = {}
+        self._artifacts: dict[str, bytes] = {}
+        self._policies: dict[str, _Policies] = {}
+        self._args: dict[tuple[str, str], dict[str, object]] = {}
+        self._used: dict[str, str] = {}
+
+    def run(self) -> Verification:
+        self._files()
+        try:
+            self._read_artifacts()
+            self._read_payloads()
+            for number, line in self._bundle.lines("entries.jsonl"):
+                self._entry(number, line)
+        except (OSError, KeyError, zipfile.BadZipFile, EOFError) as error:
+            self._bad("bundle", f"it can't be read to its end: {error}")
+        self._ends()
+        for stream, seq, path in list(self._payloads)[:20]:
+            self._bad(f"{stream}#{seq} {path}", "a payload that no entry commits to")
+        return self._done
+
+    def _bad(self, place: str, message: str) -> None:
+        self._done.problems.append(Finding(place, message))
+
+    # --- the bundle's parts ---
+
+    def _files(self) -> None:
+        files = self._bundle.manifest.get("files")
+        for name in _FILES:
+            try:
+                if not isinstance(files, dict) or self._bundle.digest(name) != files.get(name):
+                    self._bad(name, "it is not the file that the manifest describes: its SHA-256 differs")
+            except (OSError, KeyError, zipfile.BadZipFile) as error:
+                self._bad(name, f"it is missing or can't be read: {error}")
+
+    def _read_artifacts(self) -> None:
+        for number, line in self._bundle.lines("artifacts.jsonl"):
+            place = f"artifacts.jsonl:{number}"
+            try:
+                row = orjson.loads(line)
+                data = row["data"].encode()
+                if hashlib.sha256(data).hexdigest() != row["digest"]:
+                    self._bad(place, f"{row['kind']} {row['digest']}: the data has another SHA-256")
+                else:
+                    self._artifacts[row["digest"]] = data
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                self._bad(place, f"not an artifact: {error}")
+
+    def _read_payloads(self) -> None:
+        for number, line in self._bundle.lines("payloads.jsonl"):
+            try:
+                row = orjson.loads(line)
+                key = (row["stream"], row["seq"], row["path"])
+                self._payloads[key] = (bytes.fromhex(row["salt"]), row["value"].encode())
+                self._done.payloads += 1
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                self._bad(f"payloads.jsonl:{number}", f"not a payload: {error}")
+
+    def _entry(self, number: int, line: bytes) -> None:
+        self._done.entries += 1
+        try:
+            entry = unseal(line)
+        except RemitError as error:
+            return self._bad(f"entries.jsonl:{number}", str(error))
+        place = f"entries.jsonl:{number}: {entry.stream}#{entry.seq} {entry.kind}"
+        if canonical(orjson.loads(line)) != line:
+            self._bad(place, "these are not the canonical bytes of the entry")
+        if entry.stream in self._broken:
+            return None
+        before = self._states.get(entry.stream)
+        try:
+            self._heads[entry.stream] = follow(entry, self._heads.get(entry.stream, Head()))
+            if entry.stream.startswith(("run/", "review/")):
+                self._states[entry.stream] = apply(before, entry)
+        except Tampered as error:
+            # One broken link says all that can be said of a stream: what follows hangs on it.
+            self._broken.add(entry.stream)
+            return self._bad(f"entries.jsonl:{number}", str(error))
+        values = self._disclosed(place, entry)
+        try:
+            self._meaning(place, entry, before, values)
+        except RemitError as error:
+            self._bad(place, str(error))
+        return None
+
+    def _disclosed(self, place: str, entry: Entry) -> dict[str, bytes]:
+        """Checks the entry's payloads and returns their values by path."""
+        values = {}
+        for path, expected in e.commitments(entry.body).items():
+            found = self._payloads.pop((entry.stream, entry.seq, path), None)
+            if found is None:
+                self._done.notes.append(f"{entry.stream}#{entry.seq} {path}: the value is not disclosed")
+            elif commitment(*found) != expected:
+                self._bad(place, f"{path}: the payload is not what the entry committed to")
+            else:
+                values[path] = found[1]
+        return values
+
+    def _ends(self) -> None:
+        listed = self._bundle.manifest.get("streams")
+        listed = listed if isinstance(listed, dict) else {}
+        for stream in sorted({*listed, *self._heads}):
+            head = self._heads.get(stream)
+            row = listed.get(stream)
+            if row is None or head is None:
+                self._bad(stream, "it is in the entries or in the manifest, but not in both")
+            elif stream not in self._broken and row != {"entries": head.seq + 1, "head": head.hash}:
+                self._bad(stream, f"its last entry is #{head.seq}, but the manifest says otherwise: it was cut or added to")
+        self._done.streams = len(self._heads)
+        for stream, state in self._states.items():
+            if isinstance(state, ReviewState) and stream not in self._broken:
+                consumed = state.status is ReviewStatus.CONSUMED
+                if consumed != (state.opened.review in self._used):
+                    self._bad(stream, "an approval is used exactly where a call is intended, and here it isn't")
+
+    # --- what the entries mean ---
+
+    def _meaning(self, place: str, entry: Entry, before: State | None, values: Mapping[str, bytes]) -> None:
+        body, state = entry.body, self._states.get(entry.stream)
+        if isinstance(body, e.PolicyLoaded):
+            self._policies[body.digest] = _Policies(body, self._artifacts)
+        elif isinstance(body, e.ReviewRuled):
+            self._ruled(place, entry, body)
+        elif not isinstance(before, RunState) or not isinstance(state, RunState):
+            return
+        elif isinstance(body, e.CallDecided):
+            if call_digest(state.run, state.started.principal, body.call) != body.call.digest:
+                self._bad(place, "the call's digest is not the digest of what it says")
+            args = _args(body.call, values)
+            if args is not None:
+                self._args[entry.stream, body.call.id] = args
+            self._decided(place, body.call, args, body.verdict, body.key, values, None)
+        elif isinstance(body, e.CallDecidedAgain):
+            call = before.calls[body.id]
+            approval = self._approved(place, entry, call, body.rulings, used=bool(body.key))
+            if call.record is not None:
+                args = self._args.get((entry.stream, body.id))
+                self._decided(place, call.record, args, body.verdict, body.key, values, approval)
+        elif isinstance(body, e.CallIntendedAgain):
+            call = before.calls[body.id]
+            if body.because == "ruled":
+                self._approved(place, entry, call, body.rulings, used=True)
+            if body.key != call.key:
+                self._bad(place, "it was run again with another idempotency key")
+        elif isinstance(body, e.CallSettled):
+            self._settled(place, before.calls[body.id], body)
+            self._args.pop((entry.stream, body.id), None)
+
+    def _ruled(self, place: str, entry: Entry, body: e.ReviewRuled) -> None:
+        review = self._states[entry.stream]
+        if not isinstance(review, ReviewState):
+            return
+        if entry.at >= review.opened.expires:
+            self._bad(place, f"ruled after the review expired at {review.opened.expires}")
+        if set(body.disclosed) != {hit.digest for hit in review.opened.disclosed}:
+            self._bad(place, "the rules it says were shown are not the rules that the review shows")
+        if not body.single_operator:
+            self._bad(place, "an unsigned ruling that wasn't made in single-operator mode")
+        elif not any(known.single_operator for known in self._policies.values()):
+            self._bad(place, "made in single-operator mode, which no policy set had switched on")
+
+    def _approved(
+        self, place: str, entry: Entry, call: CallState, rulings: tuple[e.Ruling, ...], *, used: bool
+    ) -> Approval:
+        """Checks that every review of the call was approved: for it, in time, and for the first time."""
+        named = {ruling.review: ruling.hash for ruling in rulings}
+        if set(named) != set(call.reviews):
+            self._bad(place, "it doesn't rest on a ruling in each of the call's reviews")
+        disclosed: dict[str, frozenset[str]] = {}
+        for id, hash in named.items():
+            review = self._states.get(f"review/{id}")
+            if not isinstance(review, ReviewState) or review.ruled is None or review.ruling != hash:
+                self._bad(place, f"there is no such ruling on review `{id}` before it")
+                continue
+            if not review.ruled.approved:
+                self._bad(place, f"review `{id}` was denied by {review.ruled.reviewer}")
+            if call.record is None or review.ruled.digest != call.record.digest:
+                self._bad(place, f"the ruling on review `{id}` is for another call")
+            if entry.at >= review.opened.expires:
+                self._bad(place, f"the approval in review `{id}` had expired at {review.opened.expires}")
+            if used and id in self._used:
+                self._bad(place, f"the approval in review `{id}` was used before, at {self._used[id]}")
+            if used:
+                self._used[id] = place
+            queue = review.opened.queue
+            disclosed[queue] = disclosed.get(queue, frozenset()) | frozenset(review.ruled.disclosed)
+        self._done.approvals += used
+        return Approval(disclosed)
+
+    def _settled(self, place: str, call: CallState, body: e.CallSettled) -> None:
+        if call.status is CallStatus.IN_DOUBT and not body.ok:
+            return  # given up: there was no further effect
+        self._done.effects += 1
+        digest = call.record.digest if call.record else ""
+        if call.verdict is None or call.verdict.outcome is not Outcome.ALLOW:
+            self._bad(place, "an effect without an allow verdict before it")
+        elif call.key != idempotency_key(digest):
+            self._bad(place, "the intent before it is for another call")
+
+    def _decided(
+        self, place: str, call: e.CallRecord, args: Mapping[str, object] | None, said: e.VerdictRecord, key: str,
+        values: Mapping[str, bytes], approval: Approval | None,
+    ) -> None:  # fmt: skip
+        """Decides again from what was recorded: the same call, facts and policies give the same verdict."""
+        if bool(key) != (said.outcome is Outcome.ALLOW):
+            self._bad(place, f"the verdict is {said.outcome}, but it was {'intended' if key else 'not intended'}")
+        policies = self._policies.get(said.policies)
+        if policies is None:
+            return self._bad(place, f"decided under policy set {said.policies[:12]}, which was not loaded before it")
+        if args is None or "/facts" not in values:
+            self._done.notes.append(f"{place}: not decided again: its arguments or facts are not disclosed")
+            return None
+        tool = policies.tools.get(call.tool)
+        if tool is None or tool.digest != call.tool_digest:
+            return self._bad(place, f"tool `{call.tool}` is not the one that the policies were checked against")
+        seen = roots(orjson.loads(values["/facts"]), tool, args)
+        verdict = decide(call.tool, seen, policies.load(), approval)
+        if (verdict.outcome, verdict.rules, verdict.broken, verdict.shadow) != (
+            said.outcome, said.rules, said.broken, said.shadow,
+        ):  # fmt: skip
+            return self._bad(place, f"decided again it is {verdict.outcome}: {_rules(verdict)}; recorded is {said.outcome}")
+        if "/reasons" in values and orjson.loads(values["/reasons"]) != list(verdict.reasons):
+            return self._bad(place, "the recorded reasons are not the reasons of this decision")
+        self._done.decisions += 1
+        return None
+
+
+class _Policies:
+    """A policy set of the journal, with the tools and facts it was checked against."""
+
+    def __init__(self, body: e.PolicyLoaded, artifacts: Mapping[str, bytes]) -> None:
+        self.single_operator = body.single_operator
+        self._digest = body.digest
+        try:
+            types = orjson.loads(artifacts[body.types])
+            self._texts: dict[str, str] = orjson.loads(artifacts[body.texts])["files"]
+            self.tools = {name: ToolSpec.from_document(row["spec"]) for name, row in types.items()}
+            self._facts: dict[str, dict[str, JsonSchema]] = {name: row["facts"] for name, row in types.items()}
+        except (KeyError, TypeError, ValueError) as error:
+            raise Tampered(f"the policy files, or the tools they were checked against, are not there: {error}") from error
+        self._loaded: PolicySet | None = None
+
+    def load(self) -> PolicySet:
+        """Returns the set, compiled. Raises PolicyError, or Tampered where it isn't the set of that digest."""
+        if self._loaded is None:
+            loaded = load_policies(
+                self._texts, tuple(self.tools.values()), lambda tool: root_types(tool, self._facts[tool.name])
+            )
+            if loaded.digest != self._digest or loaded.single_operator != self.single_operator:
+                raise Tampered("the policy files are not the ones whose digest was recorded")
+            self._loaded = loaded
+        return self._loaded
+
+
+def _args(call: e.CallRecord, values: Mapping[str, bytes]) -> dict[str, object] | None:
+    """The call's arguments, where all of them are disclosed."""
+    if any(f"/args/{name}" not in values for name in call.args):
+        return None
+    return {name: orjson.loads(values[f"/args/{name}"]) for name in call.args}
+
+
+def _rules(verdict: Verdict) -> str:
+    return ", ".join(f"{hit.policy}/{hit.rule}" for hit in verdict.rules) or "no rule"
