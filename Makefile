@@ -34,8 +34,10 @@ bench: $(STAMP) ## the measurements, one script after the other
 	done
 
 docs: $(STAMP) ## the generated reference: JSON Schemas of the policy files
-	$(BIN)/python -c "from remit.core.policyfiles import schema_text; \
-	    [open(f'docs/reference/{kind}.schema.json', 'w').write(schema_text(kind)) for kind in ('policy', 'queues')]"
+	@for kind in policy queues; do \
+	    $(BIN)/python -c "from remit.core.policyfiles import schema_text; print(schema_text('$$kind'), end='')" \
+	        > docs/reference/$$kind.schema.json; \
+	done
 
 clean: ## what was made, .venv included
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,4 +1,6 @@
-"""Our evaluator against Google's C++ one: the same value or both an error, over generated expressions and values."""
+"""Our evaluator against Google's C++ one: the same value or both an error, over generated expressions and
+values.
+"""
 
 from __future__ import annotations
 

@@ -6,9 +6,9 @@ import click
 
 from remit.cli.output import heading, print_json
 from remit.cli.settings import json_option, settings
-from remit.core.policy import CompiledRule, PolicySet, load_policies
+from remit.core.policy import CompiledRule, PolicySet
 from remit.errors import SettingsError
-from remit.runtime.policyfolder import read_policies
+from remit.runtime.policyfolder import load_folder, read_policies
 from remit.runtime.registry import Registry
 from remit.runtime.target import load_graph
 
@@ -31,7 +31,9 @@ def check(folder: str | None, app: str | None, as_json: bool) -> None:
     if not found.app:
         raise SettingsError("rules are checked against tools: name the graph with --app, or set `app` in remit.toml")
     registry = Registry([load_graph(found.app)])
-    policies = load_policies(read_policies(found.policies), registry.specs, registry.root_types)
+    policies = load_folder(
+        found.policies, read_policies(found.policies), registry.specs, registry.root_types
+    )
     tools = _tools_by_rule(policies, registry)
     rows = [
         {"rule": rule.name, "effect": rule.effect.value, "queue": rule.queue, "mode": mode, "tools": names}

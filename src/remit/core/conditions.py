@@ -1,11 +1,13 @@
-"""The conditions of policies: CEL, typed when it loads, evaluated to true, false or an error, every leaf explained.
+"""The conditions of policies: CEL, typed when it loads, evaluated to true, false or an error, every leaf
+explained.
 
     environment = Environment({"args": schema_of_the_tool, "facts": {"type": "object"}})
     condition = compile_condition("args.amount <= 1000 && facts.supplier_known", environment)
     condition.evaluate({"args": {"amount": 12}, "facts": {"supplier_known": True}})    # True
 
-Google's checker parses and types (`cel.dialect`); what it hands back is made into Python once (`cel.compiler`); evaluating
-copies no argument, raises nothing and stops at a step budget. What a condition may say is in `docs/reference/conditions.md`.
+Google's checker parses and types (`cel.dialect`); what it hands back is made into Python once
+(`cel.compiler`); evaluating copies no argument, raises nothing and stops at a step budget. What a condition
+may say is in `docs/reference/conditions.md`.
 """
 
 from __future__ import annotations
@@ -63,7 +65,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A part of a condition, what it came to, and its parts. Literals are not listed; what was not evaluated isn't either."""
+    """A part of a condition, its value, and its parts; without literals and what was not evaluated."""
 
     source: str
     value: object | Failure
@@ -78,13 +80,6 @@ class Environment:
     def __init__(self, roots: Mapping[str, JsonSchema]) -> None:
         self._names = Names({name: shape_of_schema(schema) for name, schema in roots.items()})
         self._decoder = Decoder()
-
-    @classmethod
-    def of_names(cls, names: Names) -> Environment:
-        """For names whose types JSON Schema can't say."""
-        made = cls.__new__(cls)
-        made._names, made._decoder = names, Decoder()
-        return made
 
 
 class _Compiled:
@@ -190,7 +185,7 @@ def compile_expression(source: str, environment: Environment) -> Expression:
     return Expression(source, _load(source, environment, boolean=False), boolean=False)
 
 
-def _load(source: str, environment: Environment, *, boolean: bool, typed: bool = True) -> Node:
+def _load(source: str, environment: Environment, *, boolean: bool) -> Node:
     names = environment._names
     if not isinstance(source, str) or not source.strip():
         raise ConditionError((problem("", 0, 0, "empty condition" if boolean else "empty expression"),))
@@ -198,7 +193,7 @@ def _load(source: str, environment: Environment, *, boolean: bool, typed: bool =
         message = f"longer than the {SOURCE_MAX:,} characters a condition may have"
         raise ConditionError((problem("", 0, 0, message, "split it into several rules"),))
     try:
-        found, tree = names.check(source, typed=typed)
+        found, tree = names.check(source)
     except (RuntimeError, ValueError, TypeError) as error:
         translator = Translator(source, list(names.shapes), names.messages, names.paths)
         raise ConditionError(tuple(translator.problems(str(error)))) from None
@@ -211,7 +206,7 @@ def _load(source: str, environment: Environment, *, boolean: bool, typed: bool =
     guards = Guards()
     guards.visit(node)
     problems = [problem(source, *place(source, each.at), each.message, each.hint) for each in guards.refused]
-    if boolean and typed and found not in ("BOOL", "DYN"):
+    if boolean and found not in ("BOOL", "DYN"):
         hint = 'compare it with something, as in `... > 0` or `... == "x"`'
         problems.append(problem(source, 1, 1, f"the condition is {found.lower()}, not true or false", hint))
     if problems:

@@ -19,12 +19,12 @@ from remit.core.entries import Head, PolicyLoaded, RunStarted
 from remit.core.graph import Graph
 from remit.core.kernel import deadline, next_commands
 from remit.core.lifecycle import RunState, RunStatus
-from remit.core.policy import PolicySet, load_policies
+from remit.core.policy import PolicySet
 from remit.errors import BadInput, Conflict, JournalError, OwnershipLost, RunError, UnknownId
 from remit.logs import get
 from remit.runtime.ambient import Ambient, System, new_id, stamp
 from remit.runtime.gate import Gate
-from remit.runtime.policyfolder import read_policies
+from remit.runtime.policyfolder import load_folder, read_policies
 from remit.runtime.recover import load_reviews, load_run, take
 from remit.runtime.registry import Registry
 from remit.runtime.scheduler import Drive, RunReport
@@ -88,6 +88,9 @@ class Runtime:
 
     async def reload_policies(self) -> None:
         """Reads the folder again, and records the set where it has changed. Raises PolicyError; then nothing runs."""
+        texts = read_policies(self._folder)
+        if texts == self._texts:
+            return
         policies = self._read_policies()
         if policies.digest != self.policies.digest:
             await self._record_policies(policies)
@@ -95,7 +98,10 @@ class Runtime:
             self._gate.policies = policies
 
     def _read_policies(self) -> PolicySet:
-        return load_policies(read_policies(self._folder), self._registry.specs, self._registry.root_types)
+        texts = read_policies(self._folder)
+        policies = load_folder(self._folder, texts, self._registry.specs, self._registry.root_types)
+        self._texts = texts
+        return policies
 
     async def _record_policies(self, policies: PolicySet) -> None:
         """Appends what is in force, unless it is what the journal says already."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from remit.core.policy import PolicySet, load_policies
+from remit.core.tools import JsonSchema, ToolSpec
 from remit.errors import PolicyError, Problem
 
 
@@ -27,6 +31,25 @@ def read_policies(folder: str | Path) -> dict[str, str]:
         except OSError as error:
             raise _refuse(str(path), f"it can't be read: {error.strerror}", "") from error
     return texts
+
+
+def load_folder(
+    folder: str | Path,
+    texts: Mapping[str, str],
+    tools: Sequence[ToolSpec],
+    roots: Callable[[ToolSpec], Mapping[str, JsonSchema]],
+) -> PolicySet:
+    """Returns the policy set that the files of `folder` say.
+
+    Raises:
+        PolicyError: with every problem of every file, each with its path, line and column.
+    """
+    try:
+        return load_policies(texts, tools, roots)
+    except PolicyError as error:
+        raise PolicyError(
+            tuple(replace(problem, file=str(Path(folder) / problem.file)) for problem in error.problems)
+        ) from error
 
 
 def _refuse(file: str, message: str, hint: str) -> PolicyError:

@@ -1,10 +1,11 @@
 """The tree made into a Python function, once, when a condition loads.
 
-The function is right whenever it returns: it follows the tree in the order of `interpret`, so where no part fails, plain
-`and`, `or` and `if` are CEL's. Where a part fails it raises, and the condition is evaluated anew by `interpret`, which knows
-what `&&` and `||` make of errors. Both charge the step budget alike.
+The function is right whenever it returns: it follows the tree in the order of `interpret`, so where no part
+fails, plain `and`, `or` and `if` are CEL's. Where a part fails it raises, and the condition is evaluated anew
+by `interpret`, which knows what `&&` and `||` make of errors. Both charge the step budget alike.
 
-What a user wrote reaches the source only as `repr` of a str, int, float, bool or None; everything else is a name bound here.
+What a user wrote reaches the source only as `repr` of a str, int, float, bool or None; everything else is a
+name bound here.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def fail() -> None:
 
 
 def compile_tree(node: Node, *, boolean: bool) -> Run | None:
-    """None if Python refuses the source (macros nested deeper than its 20 blocks): then the interpreter does it all."""
+    """None if Python refuses the source (it nests 20 loops at most): then the interpreter does it all."""
     writer = Writer()
     source = writer.function(node, boolean=boolean)
     space = writer.names
@@ -75,10 +76,21 @@ def compile_tree(node: Node, *, boolean: bool) -> Run | None:
 class Writer:
     def __init__(self) -> None:
         self.names: dict[str, object] = {
-            "PLAIN": PLAIN, "Budget": Budget, "OverBudget": OverBudget, "element": element, "invert": invert, "signed": signed,
-            "widen": widen, "elements": elements, "make_map": make_map, "load_list": load_list, "load_map": load_map,
-            "settle": settle, "fail": fail, **{f"load_{kind.name}": loader for kind, loader in LOADERS.items()},
-        }  # fmt: skip
+            "PLAIN": PLAIN,
+            "Budget": Budget,
+            "OverBudget": OverBudget,
+            "element": element,
+            "invert": invert,
+            "signed": signed,
+            "widen": widen,
+            "elements": elements,
+            "make_map": make_map,
+            "load_list": load_list,
+            "load_map": load_map,
+            "settle": settle,
+            "fail": fail,
+            **{f"load_{kind.name}": loader for kind, loader in LOADERS.items()},
+        }
         self._lines: list[str] = []
         self._indent = 1
         self._made = 0
@@ -259,7 +271,7 @@ class Writer:
         return f"{self.constant(node.apply)}({', '.join([*args, self.budget()])})"
 
     def _inline(self, node: Call) -> str | None:
-        """The everyday calls without a call; only where both ways mean the same for every value that can arrive."""
+        """The everyday calls without a call; only where both ways mean the same for every value."""
         args, kinds = node.args, [sure(arg) for arg in node.args]
         if node.name in COMPARISONS:
             return self._comparison(node, kinds)

@@ -45,6 +45,7 @@ NUMBER: Final = re.compile(
 DECIMAL: Final = re.compile(r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d{1,5})?", re.ASCII)
 TEXT_MAX: Final = 400
 PATTERN_MAX: Final = 1_000
+ZONE_COST: Final = 50  # a time zone that is new is read from a file
 
 
 def parse_decimal(text: str) -> Decimal:
@@ -213,7 +214,7 @@ def ends_with(text: object, end: object, budget: Budget) -> bool:
 
 
 class Pattern:
-    """A compiled RE2 pattern and what it costs to run: RE2 is linear in the text, times the size of its program."""
+    """A compiled RE2 pattern and its cost: RE2 is linear in the text, times the size of its program."""
 
     __slots__ = ("regex", "weight")
 
@@ -248,13 +249,13 @@ def accessor(name: str) -> Callable[..., object]:
     """`getHours` and its kin, with a time zone known only now."""
 
     def get(value: object, *rest: object) -> int:
-        if len(rest) == 1:
+        *zones, budget = rest
+        if not zones:
             return part(name, value)
-        where = rest[0]
-        if not isinstance(where, str):
+        where = zones[0]
+        if not isinstance(where, str) or not isinstance(value, Timestamp) or not isinstance(budget, Budget):
             raise no_overload(name, value, where)
-        if not isinstance(value, Timestamp):
-            raise no_overload(name, value, where)
+        budget.charge(ZONE_COST)
         return part(name, value, zone(where))
 
     return get
@@ -289,5 +290,5 @@ FUNCTIONS: Final[Mapping[str, Callable[..., object]]] = MappingProxyType(
         "endsWith": ends_with,
         "matches": matches,
         **{name: accessor(name) for name in (*PARTS, "getMilliseconds")},
-    }  # fmt: skip
+    }
 )

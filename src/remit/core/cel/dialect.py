@@ -1,4 +1,6 @@
-"""What Google's checker is told: the names and their types, and the operators that numbers of different types share."""
+"""What Google's checker is told: the names and their types, and the operators that numbers of different types
+share.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,20 @@ from remit.core.cel.shapes import CONTAINERS, Kind, Shape
 PACKAGE: Final = "remit_condition"
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 TYPES: Final = frozenset(
-    "bool int uint double string bytes list map null_type type"
-    " google.protobuf.Timestamp google.protobuf.Duration".split()
+    [
+        "bool",
+        "int",
+        "uint",
+        "double",
+        "string",
+        "bytes",
+        "list",
+        "map",
+        "null_type",
+        "type",
+        "google.protobuf.Timestamp",
+        "google.protobuf.Duration",
+    ]
 )
 NUMERIC: Final = ("int", "uint", "double")
 RESERVED: Final = range(19_000, 20_000)  # field numbers protobuf keeps for itself
@@ -43,13 +57,20 @@ WELL_KNOWN: Final[Mapping[Kind, str]] = {
     Kind.DURATION: ".google.protobuf.Duration",
 }
 SIGNATURES: Final[Mapping[Kind, str]] = {
-    Kind.ANY: "dyn", Kind.NULL: "dyn", Kind.BOOL: "bool", Kind.INT: "int", Kind.NUMBER: "double", Kind.DECIMAL: "double",
-    Kind.STRING: "string", Kind.TIMESTAMP: "google.protobuf.Timestamp", Kind.DURATION: "google.protobuf.Duration",
-}  # fmt: skip
+    Kind.ANY: "dyn",
+    Kind.NULL: "dyn",
+    Kind.BOOL: "bool",
+    Kind.INT: "int",
+    Kind.NUMBER: "double",
+    Kind.DECIMAL: "double",
+    Kind.STRING: "string",
+    Kind.TIMESTAMP: "google.protobuf.Timestamp",
+    Kind.DURATION: "google.protobuf.Duration",
+}
 
 
 def operator_yaml() -> str:
-    """The comparison operators, declared anew so that int, uint and double compare with each other and nothing else does."""
+    """The comparison operators, declared anew so that int, uint and double compare with each other."""
     excluded = ["_<_", "_<=_", "_>_", "_>=_", "_==_", "_!=_", "@in"]
     lines = ["stdlib:", "  exclude_functions:", *(f"    - name: '{name}'" for name in excluded), "functions:"]
     pairs = [(a, b) for a in NUMERIC for b in NUMERIC]
@@ -146,7 +167,7 @@ class Messages:
             self._type(added, shape, path)
 
     def _map(self, made: Any, added: Any, owner: Shape, item: Shape, path: str) -> None:
-        """protobuf derives the entry's name from the field's; where that name is taken, values have no type."""
+        """protobuf derives the entry's name from the field's; where it is taken, values have no type."""
         entry = "".join(part[:1].upper() + part[1:] for part in added.name.split("_")) + "Entry"
         taken = entry in owner.fields or any(nested.name == entry for nested in made.nested_type)
         if taken or item.kind in (Kind.LIST, Kind.MAP, Kind.ANY, Kind.NULL):
@@ -176,10 +197,12 @@ class Messages:
 class Names:
     """The names a condition can see, as the checker has them and as the evaluator has them."""
 
-    def __init__(self, shapes: Mapping[str, Shape], types: Mapping[str, str] | None = None) -> None:
-        shapes = {name: shape for name, shape in shapes.items() if name not in TYPES}  # a type wins over a root
+    def __init__(self, shapes: Mapping[str, Shape]) -> None:
+        shapes = {
+            name: shape for name, shape in shapes.items() if name not in TYPES
+        }  # a type wins over a root
         messages = Messages()
-        signatures = types or {name: messages.signature(shape, name) for name, shape in shapes.items()}
+        signatures = {name: messages.signature(shape, name) for name, shape in shapes.items()}
         self.shapes = dict(shapes)
         self.messages: Mapping[str, Shape] = messages.shapes
         self.paths: Mapping[str, str] = messages.paths
@@ -191,7 +214,7 @@ class Names:
             variables={name: cel.Type(text) for name, text in signatures.items()},
         )
 
-    def check(self, source: str, *, typed: bool = True) -> tuple[str, bytes]:
-        """The type of the source and its serialized tree; RuntimeError with the checker's complaints if it has any."""
-        compiled = self._checker.compile(source, disable_check=not typed)
+    def check(self, source: str) -> tuple[str, bytes]:
+        """The type of the source and its serialized tree; RuntimeError with the checker's complaints."""
+        compiled = self._checker.compile(source)
         return compiled.return_type().name(), compiled.serialize()

@@ -1,7 +1,7 @@
 """What CEL's operators and functions do to values that are known only when they arrive.
 
-Everything here takes values as `values.plain` leaves them, and either returns a value or raises `EvalError` without a place;
-who called knows the place.
+Everything here takes values as `values.plain` leaves them, and either returns a value or raises `EvalError`
+without a place; who called knows the place.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from remit.core.cel.values import (
     Duration,
     EvalError,
     Timestamp,
+    TypeValue,
     UInt,
     duration,
     exact,
@@ -36,6 +37,7 @@ from remit.core.cel.values import (
 )
 
 ORDERED: Final = frozenset({str, bytes, bool, Timestamp, Duration})
+KNOWN: Final = NUMBERS | ORDERED | {type(None), list, tuple, dict, TypeValue}
 LONG: Final = 10  # log2 of the characters that cost a step where C code goes through them
 
 
@@ -54,6 +56,10 @@ def same_numbers(left: object, right: object) -> bool:
 
 def equal(left: object, right: object, budget: Budget) -> bool:
     """CEL's `==`: values of different types are unequal, numbers compare across types."""
+    if left.__class__ not in KNOWN:
+        left = plain(left)
+    if right.__class__ not in KNOWN:
+        right = plain(right)
     kind, other = left.__class__, right.__class__
     if kind in NUMBERS:
         return other in NUMBERS and same_numbers(left, right)
@@ -70,9 +76,6 @@ def equal(left: object, right: object, budget: Budget) -> bool:
         return isinstance(right, LISTS) and same_lists(left, right, budget)
     if isinstance(left, Mapping):
         return isinstance(right, Mapping) and same_maps(left, right, budget)
-    left, right = plain(left), plain(right)
-    if left.__class__ is not kind or right.__class__ is not other:
-        return equal(left, right, budget)
     return kind is other and left == right
 
 
@@ -371,8 +374,22 @@ def size(value: object, budget: Budget) -> int:
 
 
 Operator = Callable[..., object]
-OPERATORS: Final[Mapping[str, Operator]] = MappingProxyType({
-    "_==_": equal, "_!=_": unequal, "_<_": less, "_<=_": less_equal, "_>_": greater, "_>=_": greater_equal,
-    "_+_": add, "_-_": subtract, "_*_": multiply, "_/_": divide, "_%_": modulo, "-_": negate, "!_": invert,
-    "@in": contained, "size": size,
-})  # fmt: skip
+OPERATORS: Final[Mapping[str, Operator]] = MappingProxyType(
+    {
+        "_==_": equal,
+        "_!=_": unequal,
+        "_<_": less,
+        "_<=_": less_equal,
+        "_>_": greater,
+        "_>=_": greater_equal,
+        "_+_": add,
+        "_-_": subtract,
+        "_*_": multiply,
+        "_/_": divide,
+        "_%_": modulo,
+        "-_": negate,
+        "!_": invert,
+        "@in": contained,
+        "size": size,
+    }
+)

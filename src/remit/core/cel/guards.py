@@ -1,8 +1,8 @@
 """Optional fields must be asked for before they are used: `has(args.memo) && args.memo != ""`.
 
-An absent field is an error when it is selected, and an error only ever makes an outcome stricter; but a condition that must
-fail on ordinary calls is a mistake to be told when it loads. `&&` and `||` are commutative in CEL, so a guard may stand on
-either side.
+An absent field is an error when it is selected, and an error only ever makes an outcome stricter; but a
+condition that must fail on ordinary calls is a mistake to be told when it loads. `&&` and `||` are
+commutative in CEL, so a guard may stand on either side.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class Guards:
             self.refused.append(Refused(node.at, f"`{text}` may be absent", f"write `has({text}) && ...`"))
 
     def _declared(self, node: Field | Has) -> bool:
-        """The checker knows the fields of objects, but not of those inside lists of lists and nullable lists; we do."""
+        """The checker doesn't know the fields of objects inside lists of lists and nullable lists; we do."""
         shape = node.operand.shape
         if shape.kind is not Kind.OBJECT:
             return False

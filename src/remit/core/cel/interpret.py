@@ -1,12 +1,13 @@
 """The meaning of a condition: a plain interpreter of the tree.
 
-`compiler` makes the same meaning fast; whenever anything goes wrong there, the condition is evaluated anew here, so errors and
-what `&&` and `||` make of them exist in one place only. Explanations are made by the same interpreter.
+`compiler` makes the same meaning fast; whenever anything goes wrong there, the condition is evaluated anew
+here, so errors and what `&&` and `||` make of them exist in one place only. Explanations are made by the same
+interpreter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 
 from remit.core.cel.functions import element, no_overload, widen
@@ -63,17 +64,15 @@ def present(operand: object, name: str) -> bool:
     return name in operand
 
 
-def elements(value: object) -> list[object] | tuple[object, ...]:
+def elements(value: object) -> Iterable[object]:
     """What a macro goes over: a list's elements, a map's keys."""
-    if isinstance(value, LISTS):
+    if isinstance(value, (*LISTS, Mapping)):
         return value
-    if isinstance(value, Mapping):
-        return tuple(value)
     raise EvalError(f"{type_name(value)} is neither a list nor a map")
 
 
 class Interpreter:
-    """One evaluation. With `eager`, both sides of `&&` and `||` are evaluated and `seen` keeps every node's value."""
+    """One evaluation. With `eager`, both sides of `&&` and `||` are evaluated; `seen` keeps every value."""
 
     def __init__(self, roots: Mapping[str, object], steps: int, *, eager: bool = False) -> None:
         self._roots = roots
@@ -83,10 +82,20 @@ class Interpreter:
         self._eager = eager
         self.seen: dict[int, object] = {}
         self._ways: Mapping[type, Callable[..., object]] = {
-            Root: self._root, Bound: self._variable, Field: self._field, Index: self._index, Has: self._has,
-            Logic: self._logic, Choice: self._choice, Call: self._call, ListOf: self._list, MapOf: self._map,
-            Each: self._each, Settle: self._settle, Widen: self._widen,
-        }  # fmt: skip
+            Root: self._root,
+            Bound: self._variable,
+            Field: self._field,
+            Index: self._index,
+            Has: self._has,
+            Logic: self._logic,
+            Choice: self._choice,
+            Call: self._call,
+            ListOf: self._list,
+            MapOf: self._map,
+            Each: self._each,
+            Settle: self._settle,
+            Widen: self._widen,
+        }
 
     def value(self, node: Node) -> object:
         """The node's value, or EvalError with a place, or OverBudget."""
@@ -147,7 +156,7 @@ class Interpreter:
         return right
 
     def _show(self, node: Node) -> None:
-        """Evaluates what needn't be, for the explanation alone: nothing that happens here changes the outcome."""
+        """Evaluates what needn't be, for the explanation alone: nothing here changes the outcome."""
         needed, self._budget = self._budget, self._spare
         try:
             self.value(node)
@@ -198,8 +207,8 @@ class Interpreter:
             self._bound.pop(key, None)
         return count == 1 if node.macro is Macro.ONE else made
 
-    def _quantified(self, node: Each, over: list[object] | tuple[object, ...], *, stop: bool) -> bool:
-        """`all` and `exists` are long `&&` and `||`: one deciding element decides, whatever fails at the others."""
+    def _quantified(self, node: Each, over: Iterable[object], *, stop: bool) -> bool:
+        """`all` and `exists` are long `&&` and `||`: one deciding element decides, whatever fails."""
         failed: EvalError | None = None
         test = node.test
         assert test is not None

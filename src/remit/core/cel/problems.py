@@ -21,8 +21,10 @@ RANGE: Final = re.compile(r"expression of type '(.*)' cannot be the range of a c
 MACROS: Final = ("has", "all", "exists", "exists_one", "map", "filter")
 SNIPPET_MAX: Final = 160
 PLAIN_NAMES: Final[Mapping[str, str]] = {
-    "google.protobuf.Timestamp": "timestamp", "google.protobuf.Duration": "duration", "null_type": "null",
-}  # fmt: skip
+    "google.protobuf.Timestamp": "timestamp",
+    "google.protobuf.Duration": "duration",
+    "null_type": "null",
+}
 
 
 def place(source: str, at: int) -> tuple[int, int]:
@@ -62,7 +64,7 @@ class Translator:
         return found
 
     def _start(self, line: int, column: int, text: str) -> int:
-        """The checker puts an unknown `a.b.c` at its last dot, and an unknown function at its bracket; we at its start."""
+        """The checker puts an unknown `a.b.c` at its last dot, a function at its bracket; we at the start."""
         match, lines = UNDECLARED.fullmatch(text), self._source.split("\n")
         if match is None or not 0 < line <= len(lines):
             return column

@@ -1,4 +1,6 @@
-"""From the checked syntax to the tree that is evaluated. What can't be evaluated is refused here, when a condition loads."""
+"""From the checked syntax to the tree that is evaluated. What can't be evaluated is refused here, when a
+condition loads.
+"""
 
 from __future__ import annotations
 
@@ -50,13 +52,16 @@ TRUTHS: Final = frozenset(
         "endsWith",
         "matches",
         "bool",
-    }  # fmt: skip
+    }
 )
 RESULTS: Final[Mapping[str, Kind]] = {
     **dict.fromkeys(TRUTHS, Kind.BOOL),
     **dict.fromkeys((*PARTS, "getMilliseconds", "size", "int"), Kind.INT),
-    "string": Kind.STRING, "double": Kind.NUMBER, "timestamp": Kind.TIMESTAMP, "duration": Kind.DURATION,
-}  # fmt: skip
+    "string": Kind.STRING,
+    "double": Kind.NUMBER,
+    "timestamp": Kind.TIMESTAMP,
+    "duration": Kind.DURATION,
+}
 LITERALS: Final[Mapping[type, Kind]] = {bool: Kind.BOOL, int: Kind.INT, float: Kind.NUMBER, str: Kind.STRING}
 
 
@@ -161,7 +166,7 @@ class Resolver:
         if not (name in ("_==_", "_!=_") and any(is_null(arg) for arg in args)):
             args = [strict(arg) for arg in args]
         if name in ARITHMETIC or name in ("dyn", "type"):
-            args = [Widen(arg.at, arg.shape, arg) if sure(arg) is Kind.NUMBER else arg for arg in args]
+            args = [Widen(arg.at, arg.shape, arg) if arg.shape.kind is Kind.NUMBER else arg for arg in args]
         ready = self._prepared(raw.at, name, member, args)
         if ready is not None:
             return ready
@@ -226,7 +231,7 @@ def is_null(node: Node) -> bool:
 
 
 def strict(node: Node) -> Node:
-    """The node where its value is used as a whole. What a list made here holds was read when it was put in."""
+    """The node where its value is used as a whole. What a list made here holds has been read already."""
     shape = node.shape.item() if isinstance(node, (ListOf, Each)) else node.shape
     return Settle(node.at, ANY, node, node.shape) if settles(shape) else node
 
@@ -256,7 +261,7 @@ def result(name: str, args: list[Node]) -> Shape:
 
 
 def recognise(raw: syntax.Comprehension) -> tuple[Macro, syntax.Raw | None, syntax.Raw | None]:
-    """Which macro the parser expanded: its test and what it makes. Nothing but a macro makes a comprehension."""
+    """Which macro the parser expanded, its test and what it makes. Only macros make comprehensions."""
     step, accumulator = raw.step, raw.accumulator
     if isinstance(step, syntax.Invoke) and step.target is None and step.args:
         first = step.args[0]

@@ -1,4 +1,6 @@
-"""JSON Schema, as far as conditions use it: the shape a value is declared to have, and what is checked when it is selected."""
+"""JSON Schema, as far as conditions use it: the shape a value is declared to have, and what is checked when
+it is selected.
+"""
 
 from __future__ import annotations
 
@@ -273,12 +275,12 @@ LOADERS: Final[Mapping[Kind, Loader]] = MappingProxyType(
         Kind.LIST: load_list,
         Kind.MAP: load_map,
         Kind.OBJECT: load_map,
-    }  # fmt: skip
+    }
 )
 
 
 def load(shape: Shape, value: object) -> object:
-    """A selected value, checked against its declared type and read if it is text that stands for something else."""
+    """A selected value, checked against its declared type, and read if it is text standing for a value."""
     if value is None and shape.nullable:
         return None
     return LOADERS[shape.kind](value)

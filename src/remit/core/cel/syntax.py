@@ -1,8 +1,9 @@
 """The checked syntax tree that `Expression.serialize()` returns, decoded.
 
-The bytes are a `google.protobuf.Any` with a `cel.expr.CheckedExpr` (or a `ParsedExpr` if nothing was checked). The schema is
-public (google/cel-spec, `proto/cel/expr/syntax.proto` and `checked.proto`); the part of it we need is described here, in a
-pool of our own, so that no other user of protobuf in the process can collide with it.
+The bytes are a `google.protobuf.Any` with a `cel.expr.CheckedExpr` (or a `ParsedExpr` if nothing was
+checked). The schema is public (google/cel-spec, `proto/cel/expr/syntax.proto` and `checked.proto`); the part
+of it we need is described here, in a pool of our own, so that no other user of protobuf in the process can
+collide with it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""The tree that is evaluated: the checked syntax with names resolved, macros recognised and declared shapes attached.
+"""The tree that is evaluated: the checked syntax with names resolved, macros recognised and declared shapes
+attached.
 
-A node's `shape` says what its value certainly is (`ANY` if nothing is certain). A list, map or object with a shape is still
-the caller's own JSON; its parts are checked and read when they are selected. Where such a value is used as a whole, a
-`Settle` node stands around it.
+A node's `shape` says what its value certainly is (`ANY` if nothing is certain). A list, map or object with a
+shape is still the caller's own JSON; its parts are checked and read when they are selected. Where such a
+value is used as a whole, a `Settle` node stands around it.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ class MapOf:
 
 @dataclass(frozen=True, slots=True)
 class Each:
-    """A macro over a list's elements or a map's keys. `test` may be missing in `map`; only `map` and `filter` have `result`."""
+    """A macro over a list's elements or a map's keys. Only `map` and `filter` have a `result`."""
 
     at: int
     shape: Shape

@@ -26,9 +26,19 @@ from remit.core.cel.tree import (
 from remit.core.cel.values import UInt
 
 PRECEDENCE: Final[Mapping[str, int]] = {
-    "_==_": 4, "_!=_": 4, "_<_": 4, "_<=_": 4, "_>_": 4, "_>=_": 4, "@in": 4, "_+_": 5, "_-_": 5, "_*_": 6, "_/_": 6,
+    "_==_": 4,
+    "_!=_": 4,
+    "_<_": 4,
+    "_<=_": 4,
+    "_>_": 4,
+    "_>=_": 4,
+    "@in": 4,
+    "_+_": 5,
+    "_-_": 5,
+    "_*_": 6,
+    "_/_": 6,
     "_%_": 6,
-}  # fmt: skip
+}
 SIGNS: Final[Mapping[str, str]] = {
     "@in": "in",
     **{name: name.strip("_") for name in PRECEDENCE if name != "@in"},

@@ -1,8 +1,8 @@
 """What a CEL value is in Python, and what an evaluation can fail with.
 
-JSON values are used as they are, never copied: dict, list, str, int, float, bool, None. What JSON has no type for gets one
-here: unsigned integers, timestamps and durations in nanoseconds, types, and `true` and `false` as keys of a map (Python
-takes True for 1).
+JSON values are used as they are, never copied: dict, list, str, int, float, bool, None. What JSON has no type
+for gets one here: unsigned integers, timestamps and durations in nanoseconds, types, and `true` and `false`
+as keys of a map (Python takes True for 1).
 """
 
 from __future__ import annotations
@@ -39,12 +39,22 @@ class OverBudget(Exception):
     """The step budget is used up. Nothing absorbs this: the evaluation is over."""
 
 
-# What evaluating a part may raise, on purpose or through odd values: CEL errors, which `&&` and `||` may absorb.
+# What evaluating a part may raise, on purpose or through odd values. `&&` and `||` may absorb it.
 ABSORBED: Final = (
-    EvalError, ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError, OSError, ReferenceError,
-    RuntimeError, TypeError, ValueError,
-)  # fmt: skip
-# What evaluating the whole may raise: anything, as roots may be mappings with code of their own. Deciding must go on.
+    EvalError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    BufferError,
+    EOFError,
+    LookupError,
+    OSError,
+    ReferenceError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+# What evaluating the whole may raise: anything, as roots may be mappings with code of their own.
 ANYTHING: Final = (Exception,)
 
 
@@ -159,7 +169,7 @@ def of_timedelta(value: timedelta) -> Duration:
 
 
 def plain(value: object) -> object:
-    """A value of no declared type, checked for being one that a condition can use; subclasses become their base."""
+    """A value of no declared type, checked for being one we can use; subclasses become their base."""
     kind = value.__class__
     if kind in PLAIN:
         return value
@@ -189,11 +199,23 @@ def plain(value: object) -> object:
 def type_name(value: object) -> str:
     """The CEL name of a value's type, for `type()` and for messages."""
     names: Mapping[type, str] = {
-        bool: "bool", int: "int", UInt: "uint", float: "double", str: "string", bytes: "bytes", type(None): "null_type",
-        Decimal: "decimal", Timestamp: "google.protobuf.Timestamp", datetime: "google.protobuf.Timestamp",
-        Duration: "google.protobuf.Duration", timedelta: "google.protobuf.Duration", TypeValue: "type", dict: "map",
-        list: "list", tuple: "list",
-    }  # fmt: skip
+        bool: "bool",
+        int: "int",
+        UInt: "uint",
+        float: "double",
+        str: "string",
+        bytes: "bytes",
+        type(None): "null_type",
+        Decimal: "decimal",
+        Timestamp: "google.protobuf.Timestamp",
+        datetime: "google.protobuf.Timestamp",
+        Duration: "google.protobuf.Duration",
+        timedelta: "google.protobuf.Duration",
+        TypeValue: "type",
+        dict: "map",
+        list: "list",
+        tuple: "list",
+    }
     name = names.get(value.__class__)
     if name is None:
         name = "map" if isinstance(value, Mapping) else value.__class__.__name__
