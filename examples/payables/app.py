@@ -55,7 +55,9 @@ def find_supplier(vat: str) -> Supplier:
     return _registered(vat)
 
 
-@tool(effect="commit", repeat="keyed", attempts=3, authority=["vat", "iban", "amount", "currency"], content=["reference"])
+@tool(
+    effect="commit", repeat="keyed", attempts=3, authority=["vat", "iban", "amount", "currency"], content=["reference"]
+)
 def pay(
     invocation: Invocation,
     vat: str,

@@ -25,7 +25,9 @@ def register() -> Iterator[sqlite3.Connection]:
     """The register of suppliers, made from suppliers.csv where there is none yet."""
     with _open(folder() / "register.db") as connection:
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute("CREATE TABLE IF NOT EXISTS accounts (vat TEXT, name TEXT, iban TEXT, PRIMARY KEY (vat, iban))")
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS accounts (vat TEXT, name TEXT, iban TEXT, PRIMARY KEY (vat, iban))"
+        )
         if not connection.execute("SELECT count(*) FROM accounts").fetchone()[0]:
             with (HERE / "suppliers.csv").open(newline="", encoding="utf-8") as file:
                 rows = [(row["vat"], row["name"], row["iban"]) for row in csv.DictReader(file)]

@@ -47,9 +47,9 @@ def read(path: Path) -> Invoice:
         root = parse(path, forbid_dtd=True).getroot()
     except (ParseError, DefusedXmlException) as error:
         raise ValueError(f"{path.name}: not well-formed XML, or not safe to read: {error}") from error
-    document = _ROOTS.get(root.tag)
-    if document is None:
-        raise ValueError(f"{path.name}: neither a UBL invoice nor a credit note: {root.tag}")
+    document = _ROOTS.get(root.tag) if root is not None else None
+    if root is None or document is None:
+        raise ValueError(f"{path.name}: neither a UBL invoice nor a credit note")
     party = "a:AccountingSupplierParty/a:Party"
     try:
         amount = Decimal(_text(root, "a:LegalMonetaryTotal/b:PayableAmount", path))

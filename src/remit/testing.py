@@ -1,9 +1,9 @@
 """For tests, ours and yours: a clock that belongs to the test.
 
-    clock = VirtualClock()
-    async with Runtime(graph, store=..., policies=..., ambient=clock) as runtime:
-        ...
-        clock.advance(3600)
+clock = VirtualClock()
+async with Runtime(graph, store=..., policies=..., ambient=clock) as runtime:
+    ...
+    clock.advance(3600)
 """
 
 from __future__ import annotations

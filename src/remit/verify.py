@@ -217,7 +217,10 @@ class _Verifier:
             if row is None or head is None:
                 self._bad(stream, "it is in the entries or in the manifest, but not in both")
             elif stream not in self._broken and row != {"entries": head.seq + 1, "head": head.hash}:
-                self._bad(stream, f"its last entry is #{head.seq}, but the manifest says otherwise: it was cut or added to")
+                self._bad(
+                    stream,
+                    f"its last entry is #{head.seq}, but the manifest says otherwise: it was cut or added to",
+                )
         self._done.streams = len(self._heads)
         for stream, state in self._states.items():
             if isinstance(state, ReviewState) and stream not in self._broken:
@@ -330,7 +333,9 @@ class _Verifier:
         if (verdict.outcome, verdict.rules, verdict.broken, verdict.shadow) != (
             said.outcome, said.rules, said.broken, said.shadow,
         ):  # fmt: skip
-            return self._bad(place, f"decided again it is {verdict.outcome}: {_rules(verdict)}; recorded is {said.outcome}")
+            return self._bad(
+                place, f"decided again it is {verdict.outcome}: {_rules(verdict)}; recorded is {said.outcome}"
+            )
         if "/reasons" in values and orjson.loads(values["/reasons"]) != list(verdict.reasons):
             return self._bad(place, "the recorded reasons are not the reasons of this decision")
         self._done.decisions += 1
@@ -349,7 +354,9 @@ class _Policies:
             self.tools = {name: ToolSpec.from_document(row["spec"]) for name, row in types.items()}
             self._facts: dict[str, dict[str, JsonSchema]] = {name: row["facts"] for name, row in types.items()}
         except (KeyError, TypeError, ValueError) as error:
-            raise Tampered(f"the policy files, or the tools they were checked against, are not there: {error}") from error
+            raise Tampered(
+                f"the policy files, or the tools they were checked against, are not there: {error}"
+            ) from error
         self._loaded: PolicySet | None = None
 
     def load(self) -> PolicySet:

@@ -8,7 +8,7 @@ import datetime
 import math
 
 from cel_expr_python import cel
-from hypothesis import assume, event, given, settings
+from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
 from remit.core.conditions import (
@@ -209,7 +209,7 @@ def loaded(source: str) -> Condition:
         raise
 
 
-@settings(max_examples=600)
+@settings(max_examples=600, suppress_health_check=[HealthCheck.too_slow])
 @given(conditions, values)
 def test_a_condition_is_true_false_or_an_error_as_google_has_it(
     source: str, roots: dict[str, object]
@@ -223,7 +223,7 @@ def test_a_condition_is_true_false_or_an_error_as_google_has_it(
     assert (ERROR if isinstance(found, Failure) else plain(found)) == expected
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 @given(sources, values)
 def test_an_expression_has_the_value_google_gives_it(source: str, roots: dict[str, object]) -> None:
     try:
@@ -236,7 +236,7 @@ def test_an_expression_has_the_value_google_gives_it(source: str, roots: dict[st
     assert (ERROR if isinstance(found, Failure) else plain(found)) == oracle(source, roots)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(conditions, values)
 def test_explaining_a_condition_says_what_evaluating_it_says(source: str, roots: dict[str, object]) -> None:
     condition = loaded(source)
@@ -245,7 +245,7 @@ def test_explaining_a_condition_says_what_evaluating_it_says(source: str, roots:
     assert all_explained(explained)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(conditions, disorder)
 def test_no_value_makes_an_evaluation_raise(source: str, roots: dict[str, object]) -> None:
     condition = loaded(source)

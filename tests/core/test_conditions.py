@@ -9,7 +9,7 @@ from decimal import Decimal
 from types import MappingProxyType
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from remit.core.conditions import (
@@ -604,7 +604,7 @@ schemas = st.recursive(
 KEYWORDS = {"in", "true", "null", "false", "as", "if"}
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(names, schemas, max_size=6))
 def test_any_schema_makes_an_environment_in_which_every_plain_name_can_be_used(
     fields: dict[str, object],
@@ -760,7 +760,7 @@ TYPED = [
 ]
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys([*GOOD, "memo", "via"], RANDOM)))
 def test_typed_conditions_take_any_json_without_raising_and_explain_what_they_decide(
     changes: dict[str, object],

@@ -12,8 +12,7 @@ from remit.cli.output import folded, heading, print_json
 from remit.cli.settings import asynchronous, json_option, settings, store_option
 from remit.errors import BadInput
 from remit.export.bundle import export as write_bundle
-from remit.runtime.ambient import System, stamp
-from remit.runtime.app import user
+from remit.runtime.ambient import System, stamp, user
 from remit.store.journal import Journal
 from remit.store.projections import Projections
 from remit.verify import Verification

@@ -29,11 +29,11 @@ def check(folder: str | None, app: str | None, as_json: bool) -> None:
     """
     found = settings(policies=folder, app=app)
     if not found.app:
-        raise SettingsError("rules are checked against tools: name the graph with --app, or set `app` in remit.toml")
+        raise SettingsError(
+            "rules are checked against tools: name the graph with --app, or set `app` in remit.toml"
+        )
     registry = Registry([load_graph(found.app)])
-    policies = load_folder(
-        found.policies, read_policies(found.policies), registry.specs, registry.root_types
-    )
+    policies = load_folder(found.policies, read_policies(found.policies), registry.specs, registry.root_types)
     tools = _tools_by_rule(policies, registry)
     rows = [
         {"rule": rule.name, "effect": rule.effect.value, "queue": rule.queue, "mode": mode, "tools": names}

@@ -10,8 +10,7 @@ import msgspec
 from remit.cli.output import fields, heading, mark, moment, print_json, print_table, until, value
 from remit.cli.settings import asynchronous, json_option, settings, store_option
 from remit.errors import Stale
-from remit.runtime.ambient import System
-from remit.runtime.app import user
+from remit.runtime.ambient import System, user
 from remit.runtime.rulings import rule
 from remit.runtime.views import review_view
 from remit.store.journal import Journal
@@ -39,7 +38,9 @@ async def list_(all_: bool, store: str | None, as_json: bool) -> None:
         for row in found:
             reasons = [] if row.problem else (await review_view(journal, row.review))["shown"]["reasons"]
             rest = until(row.expires, now) if row.open else row.reviewer
-            rows.append((row.review, row.status, row.queue, row.tool, rest, "; ".join(reasons) or row.problem))
+            rows.append(
+                (row.review, row.status, row.queue, row.tool, rest, "; ".join(reasons) or row.problem)
+            )
     columns = ("REVIEW", "STATUS", "QUEUE", "TOOL", "EXPIRES", "WHY")
     print_table(columns, rows, "nothing waits for a review")
     return None
@@ -67,7 +68,9 @@ async def show(review_id: str, store: str | None, as_json: bool) -> None:
 @store_option
 @json_option
 @asynchronous
-async def approve(review_id: str, reason: str, if_digest: str | None, store: str | None, as_json: bool) -> None:
+async def approve(
+    review_id: str, reason: str, if_digest: str | None, store: str | None, as_json: bool
+) -> None:
     """Approve the call of REVIEW, exactly as shown, once.
 
     Exit codes: 0 approved, 2 refused, 5 no such review, 7 ruled on before, changed or expired.
@@ -112,7 +115,7 @@ def _print(view: dict[str, Any]) -> None:
     shown, ruling = view["shown"], view["ruling"]
     facts = shown.get("facts", {})
     click.echo(f"{heading('review ' + view['review'])} in queue {view['queue']} is {mark(view['status'])}")
-    fields((("why", reason) for reason in shown["reasons"]))
+    fields(("why", reason) for reason in shown["reasons"])
     click.echo(f"\n{heading(shown['tool'])}  {shown['effect']}, {shown['repeat']}")
     fields([*((name, value(found)) for name, found in shown["args"].items())])
     click.echo(f"\n{heading('about the call')}")

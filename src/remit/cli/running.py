@@ -10,11 +10,13 @@ from typing import Any
 import click
 import orjson
 
+from remit.cli.logging import log_options
 from remit.cli.output import fields, heading, mark, print_json, value
-from remit.cli.settings import Settings, asynchronous, json_option, log_options, policies_option, settings, store_option
+from remit.cli.settings import Settings, asynchronous, json_option, policies_option, settings, store_option
 from remit.errors import BadInput, SettingsError, UnknownId
-from remit.runtime.app import Runtime, user
-from remit.runtime.recover import load_run
+from remit.runtime.ambient import user
+from remit.runtime.app import Runtime
+from remit.runtime.load import load_run
 from remit.runtime.scheduler import RunReport
 from remit.runtime.target import load_graph
 from remit.store.journal import Journal
@@ -25,9 +27,13 @@ _CODES = {"done": 0, "failed": 1, "waiting": 8}
 
 @click.command()
 @click.argument("target", required=False)
-@click.option("--input", "inputs", multiple=True, metavar="K=V", help="Input: k=v, k:=JSON, or @file.json; repeatable.")
+@click.option(
+    "--input", "inputs", multiple=True, metavar="K=V", help="Input: k=v, k:=JSON, or @file.json; repeatable."
+)
 @click.option("--principal", metavar="P", help="Whom the run acts for; the machine's user if not given.")
-@click.option("--wait/--no-wait", default=False, help="Stay until people have ruled, or leave and be resumed.")
+@click.option(
+    "--wait/--no-wait", default=False, help="Stay until people have ruled, or leave and be resumed."
+)
 @policies_option
 @store_option
 @json_option
@@ -58,7 +64,9 @@ async def run(
 
 @click.command()
 @click.argument("run_id", metavar="[RUN]", required=False)
-@click.option("--app", metavar="TARGET", help="The code to go on with; what the run was started with if not given.")
+@click.option(
+    "--app", metavar="TARGET", help="The code to go on with; what the run was started with if not given."
+)
 @click.option("--wait/--no-wait", default=False, help="Stay until people have ruled.")
 @policies_option
 @store_option
@@ -184,5 +192,3 @@ def show(reports: list[RunReport], as_json: bool) -> None:
             click.echo(f"  failed: {', '.join(report.failed)}; see `remit runs show {report.run}`")
         elif report.output is not None:
             click.echo(value(orjson.dumps(report.output, option=orjson.OPT_INDENT_2).decode(), 20_000))
-
-

@@ -33,7 +33,15 @@ async def list_(store: str | None, as_json: bool) -> None:
     print_table(
         columns,
         [
-            (row.run, _status(row), row.graph, row.principal, moment(row.started), str(row.calls), str(row.waiting or ""))
+            (
+                row.run,
+                _status(row),
+                row.graph,
+                row.principal,
+                moment(row.started),
+                str(row.calls),
+                str(row.waiting or ""),
+            )
             for row in found
         ],
         "no run in this store yet: start one with `remit run`",
@@ -85,7 +93,9 @@ async def show(run: str, store: str | None, as_json: bool) -> None:
 def _call(call: dict[str, Any]) -> None:
     position = call["call"].rpartition("#")[2]
     click.echo(folded(f"#{position} {call['tool']}({_args(call['args'])})", "  "))
-    rules = ", ".join(hit["rule"] + (" (broken)" if hit["broken"] else "") for hit in call["rules"]) or "no rule"
+    rules = (
+        ", ".join(hit["rule"] + (" (broken)" if hit["broken"] else "") for hit in call["rules"]) or "no rule"
+    )
     verdict = f"{mark(call['outcome'])} by {rules}" if call["outcome"] else ""
     fields(
         [
@@ -115,7 +125,9 @@ def _args(args: Any) -> str:
 
 @runs.command()
 @click.argument("run")
-@click.option("--format", "form", type=click.Choice(["text", "dot", "mermaid"]), default="text", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["text", "dot", "mermaid"]), default="text", show_default=True
+)
 @store_option
 @json_option
 @asynchronous

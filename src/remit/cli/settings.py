@@ -6,7 +6,7 @@ import asyncio
 import tomllib
 from collections.abc import Callable, Coroutine
 from functools import wraps
-from typing import Any, Literal, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import click
 from pydantic import ValidationError
@@ -18,7 +18,6 @@ from pydantic_settings import (
 )
 
 from remit.errors import SettingsError
-from remit.logs import configure
 
 FILE = "remit.toml"
 P = ParamSpec("P")
@@ -54,7 +53,9 @@ def settings(**options: str | None) -> Settings:
         SettingsError: remit.toml isn't TOML, or has an unknown or ill-typed key.
     """
     try:
-        return Settings(**cast(dict[str, Any], {key: value for key, value in options.items() if value is not None}))
+        return Settings(
+            **cast(dict[str, Any], {key: value for key, value in options.items() if value is not None})
+        )
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"`{FILE}` is not TOML: {error}") from error
     except UnicodeDecodeError as error:
@@ -63,7 +64,11 @@ def settings(**options: str | None) -> Settings:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         known = ", ".join(f"`{name}`" for name in Settings.model_fields)
-        what = f"there is no setting `{key}`; there are {known}" if first["type"] == "extra_forbidden" else first["msg"]
+        what = (
+            f"there is no setting `{key}`; there are {known}"
+            if first["type"] == "extra_forbidden"
+            else first["msg"]
+        )
         raise SettingsError(f"`{FILE}` or the variable of `{key}`: {what}") from error
 
 
@@ -82,28 +87,6 @@ def json_option(function: Callable[P, R]) -> Callable[P, R]:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON: an array of objects.")(function)
 
 
-def log_options(function: Callable[..., R]) -> Callable[..., R]:
-    """Adds `--log-format` and `--log-level`, and sets up the operators' logs on stderr."""
-
-    @click.option("--log-format", type=click.Choice(["console", "json"]), default="console", show_default=True)
-    @click.option(
-        "--log-level",
-        type=click.Choice(["debug", "info", "warning", "error"]),
-        default="warning",
-        show_default=True,
-        help="Logs go to stderr.",
-    )
-    @wraps(function)
-    def wrapped(*args: Any, log_format: str, log_level: str, **kwargs: Any) -> R:
-        configure(
-            cast(Literal["console", "json"], log_format),
-            cast(Literal["debug", "info", "warning", "error"], log_level),
-        )
-        return function(*args, **kwargs)
-
-    return wrapped
-
-
 def asynchronous(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
     """Runs an async command."""
 
@@ -112,4 +95,3 @@ def asynchronous(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R
         return asyncio.run(function(*args, **kwargs))
 
     return wrapped
-

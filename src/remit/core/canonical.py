@@ -14,13 +14,10 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import TypeAlias
 
 import orjson
 
 from remit.errors import NotCanonical
-
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
 
 GENESIS = "0" * 64
 """What the first entry of a stream names as its predecessor."""
@@ -77,7 +74,9 @@ def _exact(value: object, place: str, depth: int) -> object:
         return value
     if kind is int:
         if not -LARGEST <= value <= LARGEST:  # type: ignore[operator]  # kind is int
-            raise NotCanonical(f"`{place or '/'}`: the integer {_short(value)} is beyond 2**53 - 1: write it as a string")
+            raise NotCanonical(
+                f"`{place or '/'}`: the integer {_short(value)} is beyond 2**53 - 1: write it as a string"
+            )
         return value
     if kind is float:
         return orjson.Fragment(_number(value, place))  # type: ignore[arg-type]  # kind is float

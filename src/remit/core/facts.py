@@ -8,7 +8,7 @@ of those names, so that a policy with a typo in one doesn't load.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -79,12 +79,12 @@ class Facts:
     graph: str
     principal: str
     started: str
-    spent: Spent = Spent()
-    spent_by_tool: Mapping[str, Spent] = field(default_factory=dict)
-    history: History = History()
-    last: Mapping[str, str] = field(default_factory=dict)
-    labels: tuple[str, ...] = ()
-    values: Mapping[str, object] = field(default_factory=dict)
+    spent: Spent
+    spent_by_tool: Mapping[str, Spent]
+    history: History
+    last: Mapping[str, str]
+    labels: tuple[str, ...]
+    values: Mapping[str, object]
     approved: bool = False
     reviewers: tuple[str, ...] = ()
 

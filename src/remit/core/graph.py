@@ -92,7 +92,9 @@ class FactProvider:
         return Results(signature_of(self.function, f"fact `{self.name}`").return_annotation)
 
 
-def fact(*, tools: Iterable[Tool[..., Any]], name: str | None = None) -> Callable[[Callable[[FactRequest], Any]], FactProvider]:
+def fact(
+    *, tools: Iterable[Tool[..., Any]], name: str | None = None
+) -> Callable[[Callable[[FactRequest], Any]], FactProvider]:
     """Makes a fact provider of a typed function `(request: FactRequest) -> value`."""
     names = tuple(tool.name for tool in tools)
     return lambda function: FactProvider(name or function.__name__, names, function)
@@ -160,7 +162,9 @@ class Graph:
         for provider in self.facts.values():
             for tool in provider.tools:
                 if tool not in self.tools:
-                    raise GraphError(f"{self.place}: fact `{provider.name}`: tool `{tool}` is not one of the graph's tools")
+                    raise GraphError(
+                        f"{self.place}: fact `{provider.name}`: tool `{tool}` is not one of the graph's tools"
+                    )
         self._dag: nx.DiGraph[str] = nx.DiGraph()
         self._dag.add_nodes_from(self.tasks)
         self._dag.add_edges_from((need, task.id) for task in self.tasks.values() for need in task.needs)
@@ -182,7 +186,9 @@ class Graph:
             raise GraphError(f"{place}: an id is lowercase letters, digits, `_` and `-`, at most 64, a letter first")
         for need in task.needs:
             if need not in self.tasks:
-                raise GraphError(f"{place}: it depends on `{need}`, which is not a task; there are {_names(self.tasks)}")
+                raise GraphError(
+                    f"{place}: it depends on `{need}`, which is not a task; there are {_names(self.tasks)}"
+                )
         if task.limit is not None and task.limit < 1:
             raise GraphError(f"{place}: limit {task.limit}: at least one must be able to run")
         if task.limit is not None and task.over is None:

@@ -102,9 +102,7 @@ def _ready(task: Task, state: RunState) -> Iterator[Command]:
         yield ExpandTask(task.id) if task.over else StartTask(task.id)
 
 
-def _instances(
-    state: RunState, parent: TaskState, reviews: Mapping[str, ReviewState], now: str
-) -> Iterator[Command]:
+def _instances(state: RunState, parent: TaskState, reviews: Mapping[str, ReviewState], now: str) -> Iterator[Command]:
     for index in range(parent.count):
         task = state.tasks.get(f"{parent.id}[{index}]")
         if task is None:
@@ -134,7 +132,5 @@ def _digest(call: CallState) -> str:
 def deadline(state: RunState, reviews: Mapping[str, ReviewState]) -> str:
     """Returns when the first open review of the run expires (RFC 3339); "" if none is open."""
     waiting = {review for call in state.calls.values() if is_waiting(call) for review in call.reviews}
-    times = [
-        reviews[id].opened.expires for id in waiting if id in reviews and reviews[id].status is ReviewStatus.OPEN
-    ]
+    times = [reviews[id].opened.expires for id in waiting if id in reviews and reviews[id].status is ReviewStatus.OPEN]
     return min(times, default="")

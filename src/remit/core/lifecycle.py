@@ -230,9 +230,7 @@ def _run(state: RunState, entry: Entry) -> RunState:
     if isinstance(body, e.Owned):
         if body.epoch != state.epoch + 1:
             raise _wrong(entry, f"epoch {body.epoch} after {state.epoch}")
-        return msgspec.structs.replace(
-            state, epoch=body.epoch, worker=body.worker, fruitless=state.fruitless + 1
-        )
+        return msgspec.structs.replace(state, epoch=body.epoch, worker=body.worker, fruitless=state.fruitless + 1)
     if state.fruitless:
         state = msgspec.structs.replace(state, fruitless=0)
     if isinstance(body, (e.TaskStarted, e.TaskExpanded, e.TaskSkipped, e.TaskFinished)):
@@ -271,7 +269,9 @@ def _task(
 def _call(state: RunState, entry: Entry) -> RunState:
     body = entry.body
     if isinstance(body, e.CallRejected):
-        call = CallState(body.id, body.task, body.tool, CallStatus.REJECTED, entry.seq, commitment=body.error, said=body.args)
+        call = CallState(
+            body.id, body.task, body.tool, CallStatus.REJECTED, entry.seq, commitment=body.error, said=body.args
+        )
         return _put(state, entry, None, call)
     if isinstance(body, e.CallDecided):
         record = body.call
@@ -282,9 +282,7 @@ def _call(state: RunState, entry: Entry) -> RunState:
         )  # fmt: skip
         state = _count(_put(state, entry, None, call), record.tool, body.verdict.outcome)
         return _spend(state, call) if body.key else state
-    if not isinstance(
-        body, (e.CallDecidedAgain, e.CallRefused, e.CallSettled, e.CallInDoubt, e.CallIntendedAgain)
-    ):
+    if not isinstance(body, (e.CallDecidedAgain, e.CallRefused, e.CallSettled, e.CallInDoubt, e.CallIntendedAgain)):
         raise _wrong(entry, f"`{entry.kind}` does not belong in a run's stream")
     old = state.calls.get(body.id)
     if old is None:

@@ -93,7 +93,9 @@ class ToolSpec:
         known = tuple(self.normal.get("properties", ()))
         for name in known:
             if not ARGUMENT.fullmatch(name):
-                raise ToolError(f"{place}: the argument `{name}` can't be named in a policy: use letters, digits and `_`")
+                raise ToolError(
+                    f"{place}: the argument `{name}` can't be named in a policy: use letters, digits and `_`"
+                )
         for kind, names in (("authority", self.authority), ("content", self.content)):
             for name in names:
                 if name not in known:

@@ -239,12 +239,16 @@ def foreign_tool(
     try:
         jsonschema.Draft202012Validator.check_schema(dict(schema))
     except jsonschema.SchemaError as error:
-        raise ToolError(f"tool `{name}`: its schema is not a JSON Schema: `{error.json_path}`: {error.message}") from error
+        raise ToolError(
+            f"tool `{name}`: its schema is not a JSON Schema: `{error.json_path}`: {error.message}"
+        ) from error
     if schema.get("type") != "object":
         raise ToolError(f"tool `{name}`: its schema must say `type: object`: arguments have names")
     spec = _spec(name, description, schema, schema, result or {}, options)
     adapter: Results[Any] = Results(Any)
-    return Tool(spec, function, ForeignArguments(schema, name), adapter, wants_invocation=True, probe=options.get("probe"))
+    return Tool(
+        spec, function, ForeignArguments(schema, name), adapter, wants_invocation=True, probe=options.get("probe")
+    )
 
 
 def _make(function: Callable[..., Any], **options: Any) -> Tool[..., Any]:
@@ -294,7 +298,9 @@ def signature_of(function: Callable[..., Any], place: str) -> inspect.Signature:
     try:
         signature = inspect.signature(function, eval_str=True)
     except (NameError, SyntaxError, TypeError, ValueError) as error:
-        raise ToolError(f"{place}: its annotations can't be read: {error}: use types defined at module level") from error
+        raise ToolError(
+            f"{place}: its annotations can't be read: {error}: use types defined at module level"
+        ) from error
     for parameter in signature.parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
             raise ToolError(f"{place}: parameter `{parameter}`: each argument needs a name of its own")

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.events import (
     AliasEvent,
     DocumentStartEvent,
@@ -169,6 +170,10 @@ def read_yaml(name: str, text: str) -> tuple[Source, object]:
     if lone := re.search("[\ud800-\udfff]", source.text):
         source.add(source.at(lone.start()), "not UTF-8 text", "save the file as UTF-8")
         return source, None
+    if directive := re.search(r"(?m)^%", source.text):
+        place = source.at(directive.start())
+        source.add(place, "directives (`%`) have no place in a policy file", "remove the line, or indent it")
+        return source, None
     try:
         return source, _Reader(source).read()
     except _Stop as error:
@@ -180,9 +185,16 @@ def read_yaml(name: str, text: str) -> tuple[Source, object]:
         mark = error.problem_mark or error.context_mark
         place = source.at(mark.index if mark is not None else 0)
         source.add(place, f"not YAML: {_reason(error)}", _remedy(error, source, place))
-    except (YAMLError, ValueError, OverflowError) as error:  # such as an escape beyond Unicode
-        source.add((1, 1), f"not YAML: {error}")
     return source, None
+
+
+def _events(text: str) -> Iterator[Any]:
+    try:
+        yield from YAML(typ="safe", pure=True).parse(text)
+    except (MarkedYAMLError, ReaderError):
+        raise
+    except Exception as error:  # ruamel checks some text by assertions and conversions only
+        raise _Stop(0, f"not YAML: {error}") from error
 
 
 def _reason(error: MarkedYAMLError) -> str:
@@ -229,7 +241,7 @@ class _Reader:
         self._documents = 0
 
     def read(self) -> object:
-        for event in YAML(typ="safe", pure=True).parse(self._source.text):
+        for event in _events(self._source.text):
             if isinstance(event, DocumentStartEvent):
                 self._document(event)
             elif isinstance(event, (MappingEndEvent, SequenceEndEvent)):
@@ -245,8 +257,6 @@ class _Reader:
         place = self._source.at(event.start_mark.index)
         if self._documents > 1:
             self._source.add(place, "a second document", "a policy file holds one: make it a file of its own")
-        elif event.version is not None or event.tags:
-            self._source.add((1, 1), "directives (`%`) have no place in a policy file", "remove the line")
 
     def _node(self, event: Any) -> None:
         level = self._levels[-1] if self._levels else None

@@ -1,10 +1,10 @@
 """Writes a bundle: a folder, or a `.zip` of it, that `remit audit verify` checks offline.
 
-    manifest.json     what is in it: the scope, the streams with their lengths and heads, a SHA-256 of each file
-    entries.jsonl     the entries' exact stored bytes, one a line, in the order they were committed
-    payloads.jsonl    {path, salt, seq, stream, value}: the values that entries commit to
-    artifacts.jsonl   {data, digest, kind}: policy sets, tool specs and graphs, by the SHA-256 of `data`
-    README.txt        what this is, for a person
+manifest.json     what is in it: the scope, the streams with their lengths and heads, a SHA-256 of each file
+entries.jsonl     the entries' exact stored bytes, one a line, in the order they were committed
+payloads.jsonl    {path, salt, seq, stream, value}: the values that entries commit to
+artifacts.jsonl   {data, digest, kind}: policy sets, tool specs and graphs, by the SHA-256 of `data`
+README.txt        what this is, for a person
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
+import os
 import secrets
 import time
 from datetime import UTC, datetime
@@ -63,3 +65,11 @@ def new_id(ambient: Ambient) -> str:
     """Returns a new id: 60 random bits as 12 characters that people can read out (Crockford's base 32)."""
     number = int.from_bytes(ambient.entropy(8)) >> 4
     return "".join(_ALPHABET[number >> shift & 31] for shift in range(55, -1, -5))
+
+
+def user() -> str:
+    """Returns the name of the machine's user."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import os
 import socket
 from collections.abc import AsyncIterator
@@ -22,10 +21,11 @@ from remit.core.lifecycle import RunState, RunStatus
 from remit.core.policy import PolicySet
 from remit.errors import BadInput, Conflict, JournalError, OwnershipLost, RunError, UnknownId
 from remit.logs import get
-from remit.runtime.ambient import Ambient, System, new_id, stamp
+from remit.runtime.ambient import Ambient, System, new_id, stamp, user
 from remit.runtime.gate import Gate
+from remit.runtime.load import load_reviews, load_run
 from remit.runtime.policyfolder import load_folder, read_policies
-from remit.runtime.recover import load_reviews, load_run, take
+from remit.runtime.recover import take
 from remit.runtime.registry import Registry
 from remit.runtime.scheduler import Drive, RunReport
 from remit.runtime.stream import Draft, RunStream
@@ -110,7 +110,11 @@ class Runtime:
             _artifact("types", self._registry.types()),
         )
         body = PolicyLoaded(
-            policies.digest, dict(policies.files), artifacts[1].digest, artifacts[0].digest, policies.single_operator
+            policies.digest,
+            dict(policies.files),
+            artifacts[1].digest,
+            artifacts[0].digest,
+            policies.single_operator,
         )
         while True:
             entries = await self.journal.read("policy")
@@ -151,7 +155,13 @@ class Runtime:
         return run
 
     async def run(
-        self, graph: Graph | str, input: object = None, *, principal: str, wait: bool = False, target: str = ""
+        self,
+        graph: Graph | str,
+        input: object = None,
+        *,
+        principal: str,
+        wait: bool = False,
+        target: str = "",
     ) -> RunReport:
         """Starts a run and drives it to its end, or until it only waits for people (with `wait`, further)."""
         return await self.resume(await self.start(graph, input, principal=principal, target=target), wait=wait)
@@ -297,14 +307,6 @@ class Runtime:
         while True:
             await self._ambient.sleep(LEASE_SECONDS / 3)
             await self._leases.renew(run, self.worker, self._ambient.now().timestamp(), LEASE_SECONDS)
-
-
-def user() -> str:
-    """Returns the name of the machine's user."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
 
 
 def _artifact(kind: str, data: bytes) -> Artifact:

@@ -210,5 +210,3 @@ def _by_name(tool: Tool[..., Any], args: tuple[object, ...], kwargs: dict[str, A
     if twice := sorted(named.keys() & kwargs.keys()):
         raise InvalidArguments(f"tool `{tool.name}`: argument `{twice[0]}` is given twice")
     return {**named, **kwargs}
-
-

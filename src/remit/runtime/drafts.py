@@ -56,13 +56,17 @@ def said(arguments: Mapping[str, object]) -> bytes:
 def write_verdict(draft: Draft, verdict: Verdict) -> VerdictRecord:
     """Commits to the reasons in words (they quote arguments) and returns what the entry says."""
     reasons = draft.commit("/reasons", canonical(list(verdict.reasons))) if verdict.reasons else None
-    return VerdictRecord(
-        verdict.outcome, verdict.policies, verdict.rules, verdict.broken, verdict.shadow, reasons
-    )
+    return VerdictRecord(verdict.outcome, verdict.policies, verdict.rules, verdict.broken, verdict.shadow, reasons)
 
 
 def open_reviews(
-    stream: RunStream, call: Call, tool: ToolSpec, facts: Facts, verdict: Verdict, policies: PolicySet, ambient: Ambient
+    stream: RunStream,
+    call: Call,
+    tool: ToolSpec,
+    facts: Facts,
+    verdict: Verdict,
+    policies: PolicySet,
+    ambient: Ambient,
 ) -> tuple[tuple[Draft, Sealed], ...]:
     """Returns a new review for each queue the call escalates to."""
     if verdict.outcome is not Outcome.ESCALATE:
@@ -74,7 +78,14 @@ def open_reviews(
     for queue in verdict.queues:
         disclosed = tuple(hit for hit in hits.values() if hit.effect is Outcome.ESCALATE and hit.queue == queue)
         opened.append(
-            _open(call, queue, policies.queues[queue].ttl, {**shown, "queue": queue}, ambient, disclosed=disclosed)
+            _open(
+                call,
+                queue,
+                policies.queues[queue].ttl,
+                {**shown, "queue": queue},
+                ambient,
+                disclosed=disclosed,
+            )
         )
     return tuple(opened)
 

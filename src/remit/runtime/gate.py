@@ -226,9 +226,7 @@ class Gate:
 
     def _judge(self, stream: RunStream, call: CallState) -> Judged:
         digest = call.record.digest if call.record else ""
-        return judge(
-            _reviews(stream, call), digest, stream.now(), single_operator=self.policies.single_operator
-        )
+        return judge(_reviews(stream, call), digest, stream.now(), single_operator=self.policies.single_operator)
 
     def _consume(self, stream: RunStream, call: CallState) -> tuple[tuple[Draft, Sealed], ...]:
         used = []

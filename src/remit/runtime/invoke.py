@@ -95,7 +95,11 @@ class Invoker:
             return Invoked(False, error=f"its probe failed: {error}"[:_LONGEST], cause=type(error).__name__, doubt=True)
 
     async def _limited(
-        self, tool: Tool[..., Any], function: Callable[..., Any], invocation: Invocation, bound: dict[str, object]
+        self,
+        tool: Tool[..., Any],
+        function: Callable[..., Any],
+        invocation: Invocation,
+        bound: dict[str, object],
     ) -> object:
         lead = (invocation,) if tool.wants_invocation else ()
         try:

@@ -1,50 +1,22 @@
-"""Folds a run back from the journal, and answers an agent's calls from it until the frontier is reached."""
+"""Takes a run over, and answers its agents' calls from the journal until the frontier is reached."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
 
-import orjson
-
 from remit.core.canonical import canonical
-from remit.core.entries import Owned, Payload, seal
-from remit.core.graph import Graph
-from remit.core.lifecycle import CallState, CallStatus, ReviewState, RunState, fold
-from remit.errors import Conflict, InvalidArguments, OwnershipLost, ReplayMismatch, Tampered, UnknownId
-from remit.runtime.ambient import Ambient, stamp
+from remit.core.entries import Owned, Payload
+from remit.core.lifecycle import CallState, CallStatus, RunState
+from remit.errors import Conflict, InvalidArguments, OwnershipLost, ReplayMismatch
+from remit.runtime.ambient import Ambient
 from remit.runtime.answers import ended
 from remit.runtime.drafts import Ask, said
 from remit.runtime.gate import Gate
+from remit.runtime.load import load_reviews
 from remit.runtime.registry import Registry
 from remit.runtime.stream import RunStream
-from remit.store.journal import Append, Journal
-
-
-async def load_run(journal: Journal, run: str) -> RunState:
-    """Returns the run's state. Raises UnknownId, or Tampered where the journal doesn't add up."""
-    state = fold(await journal.read(f"run/{run}"))
-    if state is None:
-        raise UnknownId(f"there is no run `{run}` in this store: `remit runs list` names them")
-    if not isinstance(state, RunState):
-        raise Tampered(f"run/{run} does not hold a run")
-    return state
-
-
-async def load_review(journal: Journal, review: str) -> ReviewState:
-    """Returns the review's state. Raises UnknownId, or Tampered."""
-    state = fold(await journal.read(f"review/{review}"))
-    if state is None:
-        raise UnknownId(f"there is no review `{review}` in this store: `remit review list` names the open ones")
-    if not isinstance(state, ReviewState):
-        raise Tampered(f"review/{review} does not hold a review")
-    return state
-
-
-async def load_reviews(journal: Journal, state: RunState) -> dict[str, ReviewState]:
-    """Returns the reviews of the run's calls, by id."""
-    wanted = {review for call in state.calls.values() for review in call.reviews}
-    return {review: await load_review(journal, review) for review in sorted(wanted)}
+from remit.store.journal import Journal
 
 
 async def take(journal: Journal, ambient: Ambient, state: RunState, worker: str) -> RunStream:

@@ -8,7 +8,7 @@ from remit.core.lifecycle import ReviewState, ReviewStatus
 from remit.core.reviews import is_expired
 from remit.errors import BadInput, Conflict, Stale
 from remit.runtime.ambient import Ambient, stamp
-from remit.runtime.recover import load_review
+from remit.runtime.load import load_review
 from remit.runtime.stream import Draft
 from remit.store.journal import Append, Journal
 

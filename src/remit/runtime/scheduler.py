@@ -17,7 +17,7 @@ from remit.errors import JournalError, RemitError, ReplayMismatch, RunError
 from remit.logs import get
 from remit.runtime.context import Context, TaskRun
 from remit.runtime.gate import Gate
-from remit.runtime.recover import load_reviews
+from remit.runtime.load import load_reviews
 from remit.runtime.registry import Registry
 from remit.runtime.stream import Draft, RunStream
 from remit.store.journal import Append
@@ -170,9 +170,7 @@ class Drive:
         else:
             words = f"{error}".encode(errors="replace").decode()[:2_000] or type(error).__name__
             get().info("task failed", error=f"{type(error).__name__}: {words}")
-            body = e.TaskFinished(
-                id, False, error=draft.commit("/error", canonical(words)), cause=type(error).__name__
-            )
+            body = e.TaskFinished(id, False, error=draft.commit("/error", canonical(words)), cause=type(error).__name__)
         await asyncio.shield(self._stream.enqueue(draft, "scheduler", body, keep=True))
 
     # --- inputs and outputs ---

@@ -20,6 +20,7 @@ from remit.runtime.ambient import Ambient, stamp
 from remit.store.journal import Append, Artifact, Journal
 from remit.store.payloads import commit
 
+
 class Draft:
     """An entry about to be written at the end of a stream, and the payloads it commits to."""
 

@@ -8,9 +8,17 @@ from typing import Any
 import orjson
 
 from remit.core.entries import Commitment, Payload, RuleHit, VerdictRecord, is_committed
-from remit.core.lifecycle import CallState, CallStatus, ReviewState, ReviewStatus, RunState, RunStatus, standing
+from remit.core.lifecycle import (
+    CallState,
+    CallStatus,
+    ReviewState,
+    ReviewStatus,
+    RunState,
+    RunStatus,
+    standing,
+)
 from remit.errors import Tampered
-from remit.runtime.recover import load_review, load_reviews, load_run
+from remit.runtime.load import load_review, load_reviews, load_run
 from remit.store.journal import Journal
 
 _GONE = "[erased]"
@@ -115,10 +123,16 @@ def _task(state: RunState, id: str, payloads: _Payloads) -> dict[str, Any]:
 def _call(call: CallState, payloads: _Payloads, reviews: Mapping[str, ReviewState]) -> dict[str, Any]:
     record, verdict = call.record, call.verdict
     rejected = call.status is CallStatus.REJECTED
-    args = {name: _value(payloads, call.seq, f"/args/{name}", said) for name, said in record.args.items()} if record else {}
+    args = (
+        {name: _value(payloads, call.seq, f"/args/{name}", said) for name, said in record.args.items()}
+        if record
+        else {}
+    )
     result = _value(payloads, call.settled, "/result", call.commitment) if call.settled >= 0 and call.ok else None
     failed = call.settled >= 0 and not call.ok
-    error = _value(payloads, call.settled if failed else call.seq, "/error", call.commitment) if failed or rejected else ""
+    error = (
+        _value(payloads, call.settled if failed else call.seq, "/error", call.commitment) if failed or rejected else ""
+    )
     return {
         "call": call.id,
         "task": call.task,

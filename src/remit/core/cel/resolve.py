@@ -95,11 +95,11 @@ class Resolver:
                 items = [self.resolve(item) for item in raw.elements]
                 shape = common([item.shape for item in items])
                 if shape is ANY:
-                    items = [strict(item) for item in items]
+                    items = [kept(item) for item in items]
                 return ListOf(raw.at, ANY if shape is ANY else Shape(Kind.LIST, items=shape), tuple(items))
             case syntax.MakeMap():
                 entries = [
-                    (strict(self.resolve(key)), strict(self.resolve(value))) for key, value in raw.entries
+                    (strict(self.resolve(key)), kept(self.resolve(value))) for key, value in raw.entries
                 ]
                 return MapOf(raw.at, ANY, tuple(entries))
             case syntax.Comprehension():
@@ -151,7 +151,7 @@ class Resolver:
             return Logic(raw.at, BOOL, name == "_||_", strict(args[0]), strict(args[1]))
         if name == "_?_:_" and len(args) == 3:
             shape = common([args[1].shape, args[2].shape])
-            yes, no = args[1:] if shape is not ANY else (strict(args[1]), strict(args[2]))
+            yes, no = args[1:] if shape is not ANY else (kept(args[1]), kept(args[2]))
             return Choice(raw.at, shape, strict(args[0]), yes, no)
         if name == "_[_]" and len(args) == 2:
             return index(raw.at, args[0], args[1])
@@ -166,7 +166,7 @@ class Resolver:
         if not (name in ("_==_", "_!=_") and any(is_null(arg) for arg in args)):
             args = [strict(arg) for arg in args]
         if name in ARITHMETIC or name in ("dyn", "type"):
-            args = [Widen(arg.at, arg.shape, arg) if arg.shape.kind is Kind.NUMBER else arg for arg in args]
+            args = [widened(arg) for arg in args]
         ready = self._prepared(raw.at, name, member, args)
         if ready is not None:
             return ready
@@ -234,6 +234,15 @@ def strict(node: Node) -> Node:
     """The node where its value is used as a whole. What a list made here holds has been read already."""
     shape = node.shape.item() if isinstance(node, (ListOf, Each)) else node.shape
     return Settle(node.at, ANY, node, node.shape) if settles(shape) else node
+
+
+def widened(node: Node) -> Node:
+    return Widen(node.at, node.shape, node) if node.shape.kind is Kind.NUMBER else node
+
+
+def kept(node: Node) -> Node:
+    """The node where its value is put among others, and what it was declared to be is forgotten."""
+    return widened(strict(node))
 
 
 def index(at: int, operand: Node, key: Node) -> Node:
