@@ -51,9 +51,7 @@ NOT_OURS = {
 UNKNOWN = "an unknown function is refused when a condition loads, so nothing is left to absorb the error"
 EXACT = "beyond 2^53 an int and a double compare by what they are worth; the specification rounds the int"
 ESCAPED = "the JSON has the backslash of text protobuf's `\\?`, which stands for `?`"
-RESERVED = (
-    "as break const continue else for function if import let loop package namespace return var void while"
-)
+RESERVED = "as break const continue else for function if import let loop package namespace return var void while"
 EXCEPTIONS: Mapping[tuple[str, str, str], str] = {
     ("basic", "functions", "unbound_is_runtime_error"): UNKNOWN,
     ("comparisons", "lt_literal", "not_lt_dyn_int_big_lossy_double"): EXACT,

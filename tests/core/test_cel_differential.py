@@ -65,8 +65,7 @@ values = st.fixed_dictionaries(
 disorder = st.fixed_dictionaries(
     {},
     optional={
-        name: anything | st.just(2**70) | st.just(-(2**70)) | st.builds(object) | st.just(b"\xff")
-        for name in ROOTS
+        name: anything | st.just(2**70) | st.just(-(2**70)) | st.builds(object) | st.just(b"\xff") for name in ROOTS
     },
 )
 
@@ -84,10 +83,7 @@ DOUBLE_OPERATORS = st.sampled_from(["+", "-", "*", "/"])
 ORDER = st.sampled_from(["<", "<=", ">", ">="])
 EQUALITY = st.sampled_from(["==", "!="])
 WHEN = st.sampled_from(
-    [
-        f'timestamp("{text}")'
-        for text in ("2026-03-29T00:59:59.5Z", "1999-12-31T23:30:00-01:00", "0002-01-01T00:00:00Z")
-    ]
+    [f'timestamp("{text}")' for text in ("2026-03-29T00:59:59.5Z", "1999-12-31T23:30:00-01:00", "0002-01-01T00:00:00Z")]
 )
 SPAN = st.sampled_from([f'duration("{text}")' for text in ("1h30m", "-90s", "1.5s", "0s", "100ms", "240h")])
 ZONE = st.sampled_from(["", '"UTC"', '"Europe/Berlin"', '"+05:30"', '"-09:30"', '"America/St_Johns"'])
@@ -127,8 +123,7 @@ def expressions(depth: int, bound: tuple[str, ...] = ()) -> dict[str, st.SearchS
     number = inner["int"] | inner["double"]
     dynamic = any_type.map(lambda text: f"dyn({text})")
     macros = [
-        call(f"{{}}.{macro}({name}, {{}})", inner["list"], body["bool"])
-        for macro in ("all", "exists", "exists_one")
+        call(f"{{}}.{macro}({name}, {{}})", inner["list"], body["bool"]) for macro in ("all", "exists", "exists_one")
     ]
     return {
         "int": leaf["int"]
@@ -211,9 +206,7 @@ def loaded(source: str) -> Condition:
 
 @settings(max_examples=600, suppress_health_check=[HealthCheck.too_slow])
 @given(conditions, values)
-def test_a_condition_is_true_false_or_an_error_as_google_has_it(
-    source: str, roots: dict[str, object]
-) -> None:
+def test_a_condition_is_true_false_or_an_error_as_google_has_it(source: str, roots: dict[str, object]) -> None:
     condition = loaded(source)
     found = condition.evaluate(roots)
     event("error" if isinstance(found, Failure) else str(found))

@@ -93,9 +93,7 @@ ARGS = {
         "none",
     ],
 }
-ENVIRONMENT = Environment(
-    {"args": ARGS, "facts": {"type": "object"}, "now": {"type": "string", "format": "date-time"}}
-)
+ENVIRONMENT = Environment({"args": ARGS, "facts": {"type": "object"}, "now": {"type": "string", "format": "date-time"}})
 GOOD: dict[str, object] = {
     "amount": 12.5,
     "count": 3,
@@ -168,7 +166,8 @@ TRUE = [
     "facts.known && has(facts.known) && !has(facts.unknown)",
     "args.text.matches('^h.*o$') && args.text.size() == 5 && args.text.contains('ell')",
     "type(args.amount) == double && type(args.count) == int && type(args.tags) == list && type(1u) == uint",
-    "dyn(args.count) == 3u && dyn(1) != dyn(true) && dyn('1') != dyn(1) && {1: 'a', true: 'b'}[true] == 'b'",
+    "dyn(args.count) == 3u && dyn(1) != dyn(true) && dyn(true) != dyn(1) && dyn('1') != dyn(1)",
+    "{1: 'a', true: 'b'}[true] == 'b' && {1: 'a', true: 'b'}[1.0] == 'a' && !(dyn(1) in {true: 1})",
     "(args.flag ? args.rows : args.rows)[0].price == 9.99 && [args.fee, 1.0][0] == 0.1",
     "1 / 0 == 1 || true",
     "!(false && 1 / 0 == 1) && !(1 / 0 == 1 && false)",
@@ -374,9 +373,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("source", "column", "message", "hint"), REFUSED)
-def test_a_mistake_is_refused_when_the_condition_loads(
-    source: str, column: int, message: str, hint: str
-) -> None:
+def test_a_mistake_is_refused_when_the_condition_loads(source: str, column: int, message: str, hint: str) -> None:
     problem = refused(source)[0]
     assert message in problem.message
     assert hint in problem.hint
@@ -388,9 +385,7 @@ def test_a_mistake_is_refused_when_the_condition_loads(
 def test_all_problems_of_a_condition_are_told_at_once() -> None:
     problems = refused("args.amuont > 1 &&\n  arg.x && args.text > 5")
     assert [(problem.line, problem.column) for problem in problems] == [(1, 5), (2, 3), (2, 22)]
-    assert [
-        problem.message for problem in refused("args.memo == '' && args.via.zip == '' && args.count")
-    ] != []
+    assert [problem.message for problem in refused("args.memo == '' && args.via.zip == '' && args.count")] != []
 
 
 UNGUARDED = [
@@ -399,6 +394,8 @@ UNGUARDED = [
     ("has(args.memo) || args.memo == ''", ["args.memo"]),
     ("!has(args.memo) && args.memo == ''", ["args.memo"]),
     ("has(args.memo) ? true : args.memo == ''", ["args.memo"]),
+    ("(has(args.memo) || args.flag) && args.memo == ''", ["args.memo"]),
+    ("(!has(args.memo) && args.flag) ? true : args.memo == ''", ["args.memo"]),
     ("has(args.via) && args.via.zip == ''", ["args.via.zip"]),
     ("has(args.via.zip)", ["args.via"]),
     ("args.via.city == ''", ["args.via"]),
@@ -413,9 +410,7 @@ UNGUARDED = [
 
 
 @pytest.mark.parametrize(("source", "fields"), UNGUARDED)
-def test_an_optional_field_without_a_guard_is_refused_when_the_condition_loads(
-    source: str, fields: list[str]
-) -> None:
+def test_an_optional_field_without_a_guard_is_refused_when_the_condition_loads(source: str, fields: list[str]) -> None:
     problems = refused(source)
     assert [problem.message for problem in problems] == [f"`{field}` may be absent" for field in fields]
     assert problems[0].hint == f"write `has({fields[0]}) && ...`"
@@ -491,6 +486,14 @@ def test_nested_macros_stop_at_the_step_budget_in_bounded_time() -> None:
         start = time.perf_counter()
         assert failure(source, rows=rows) == "step budget used up"
         assert time.perf_counter() - start < 5
+
+
+def test_searching_and_comparing_whole_lists_counts_towards_the_step_budget() -> None:
+    many = [str(number) for number in range(5_000)]
+    for source in ("args.tags.exists(t, 'x' in facts.tags)", "args.fees.exists(f, args.fees == [])"):
+        condition = compile_condition(source, ENVIRONMENT)
+        found = condition.evaluate({"args": {"tags": many, "fees": many}, "facts": {"tags": many}})
+        assert found == Failure("step budget used up", 1, 1)
 
 
 def test_long_text_counts_towards_the_step_budget() -> None:
@@ -728,9 +731,7 @@ ROUND_TRIPS = [
 
 @pytest.mark.parametrize("source", ROUND_TRIPS)
 def test_an_explanation_writes_every_part_as_cel_of_the_same_meaning(source: str) -> None:
-    environment = Environment(
-        {name: {} for name in "abcdefglms"} | {"now": {"type": "string", "format": "date-time"}}
-    )
+    environment = Environment({name: {} for name in "abcdefglms"} | {"now": {"type": "string", "format": "date-time"}})
     first = compile_condition(f"true && ({source})", environment)
     again = first.explain({}).children
     # `true` is a literal, so the only child is the source, written anew.
@@ -749,8 +750,7 @@ RANDOM = st.recursive(
     | st.sampled_from(["", "a", "1.5", "NaN", "2026-01-01T00:00:00Z", "P1D"])
     | st.just(Decimal("1.5")),
     lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["qty", "price", "note", "x", "EUR"]), inner)
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["qty", "price", "note", "x", "EUR"]), inner)
     ),
     max_leaves=5,
 )

@@ -200,9 +200,7 @@ def _load(source: str, environment: Environment, *, boolean: bool) -> Node:
     try:
         node = strict(Resolver(names.shapes).resolve(environment._decoder.decode(tree)))
     except Refused as error:
-        raise ConditionError(
-            (problem(source, *place(source, error.at), error.message, error.hint),)
-        ) from None
+        raise ConditionError((problem(source, *place(source, error.at), error.message, error.hint),)) from None
     guards = Guards()
     guards.visit(node)
     problems = [problem(source, *place(source, each.at), each.message, each.hint) for each in guards.refused]

@@ -401,6 +401,11 @@ def seal(stream: str, head: Head, at: str, actor: str, body: Fact) -> Sealed:
     return Sealed(stream, seq, kind, head.hash, link(data), data)
 
 
+def as_entry(sealed: Sealed, at: str, actor: str, body: Fact) -> Entry:
+    """Returns what `unseal` would read from the bytes that `seal` just made of these."""
+    return Entry(sealed.stream, sealed.seq, sealed.kind, at, actor, sealed.prev, body, sealed.hash)
+
+
 def unseal(data: bytes) -> Entry:
     """Returns the entry that the stored bytes say.
 

@@ -18,10 +18,11 @@ from remit.core.lifecycle import (
     RunStatus,
     TaskState,
     TaskStatus,
+    is_expired,
     is_waiting,
     standing,
 )
-from remit.core.reviews import Standing, is_expired, judge
+from remit.core.reviews import Standing, judge
 
 
 @dataclass(frozen=True, slots=True)

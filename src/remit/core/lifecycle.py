@@ -379,6 +379,11 @@ def is_waiting(call: CallState) -> bool:
     return call.status in (CallStatus.WAITING, CallStatus.IN_DOUBT)
 
 
+def is_expired(review: ReviewState, now: str) -> bool:
+    """Whether the review's deadline has passed at `now`; both are RFC 3339 in UTC, so text compares."""
+    return now >= review.opened.expires
+
+
 def parent_of(task: str) -> str:
     """Returns `task` for `task[3]`, and "" for a task that is no instance."""
     return task[: task.rindex("[")] if task.endswith("]") else ""

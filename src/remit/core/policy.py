@@ -173,9 +173,7 @@ def load_policies(
     )
 
 
-def _index(
-    compiled: Iterable[tuple[str, str, CompiledRule]], mode: str
-) -> Mapping[str, tuple[CompiledRule, ...]]:
+def _index(compiled: Iterable[tuple[str, str, CompiledRule]], mode: str) -> Mapping[str, tuple[CompiledRule, ...]]:
     found: dict[str, list[CompiledRule]] = {}
     for tool, of_mode, rule in compiled:
         if of_mode == mode:
@@ -186,9 +184,7 @@ def _index(
 
 
 def _in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    return tuple(
-        sorted(set(problems), key=lambda found: (found.file, found.line, found.column, found.message))
-    )
+    return tuple(sorted(set(problems), key=lambda found: (found.file, found.line, found.column, found.message)))
 
 
 class _Load:
@@ -230,9 +226,7 @@ class _Load:
         for file in self._policies:
             if file.policy and file.policy in first:
                 place = file.source.value_at(("policy",))
-                file.source.add(
-                    place, f"policy `{file.policy}` is in {first[file.policy]} already", "rename one"
-                )
+                file.source.add(place, f"policy `{file.policy}` is in {first[file.policy]} already", "rename one")
             first.setdefault(file.policy, file.source.name)
             self._compile(file)
             self.problems += file.source.problems
@@ -262,9 +256,7 @@ class _Load:
             line, _ = file.source.value_at((*path, "id"))
             if rule.id in ids:
                 place = file.source.value_at((*path, "id"))
-                file.source.add(
-                    place, f"rule `{rule.id}` is here twice", f"the first is on line {ids[rule.id]}"
-                )
+                file.source.add(place, f"rule `{rule.id}` is here twice", f"the first is on line {ids[rule.id]}")
             ids.setdefault(rule.id, line)
             if rule.to is not None and rule.to not in self.queues:
                 hint = suggest(rule.to, self.queues) or "name the queues in queues.yaml"
@@ -367,9 +359,7 @@ class _RuleLoad:
             at = end + 2
         return [*pieces, (text[at:], -1)]
 
-    def _template(
-        self, pieces: list[tuple[str, int]], environment: Environment, tool: str
-    ) -> Template | None:
+    def _template(self, pieces: list[tuple[str, int]], environment: Environment, tool: str) -> Template | None:
         parts: list[str | Expression] = []
         for text, start in pieces:
             if start < 0:

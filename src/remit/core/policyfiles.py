@@ -87,9 +87,7 @@ class QueueText(_Strict):
 class QueuesText(_Strict):
     """The file `queues.yaml`: the queues that rules escalate to."""
 
-    single_operator: bool = Field(
-        False, description="Whoever asked may also approve. Every entry made so says so."
-    )
+    single_operator: bool = Field(False, description="Whoever asked may also approve. Every entry made so says so.")
     queues: dict[Name, QueueText] = Field(default_factory=dict, description="Queues by name.")
 
 
@@ -234,9 +232,7 @@ def _explain(source: Source, finding: Any, model: type[_Strict]) -> None:
         hint = _DURATION if path[-1:] == ("ttl",) else "put it in quotes"
         source.add(source.value_at(path), f"{name} must be text, not {_kind(given)}", hint)
     elif kind == "list_type":
-        source.add(
-            source.value_at(path), f"{name} must be a list, not {_kind(given)}", "such as `[pay, refund]`"
-        )
+        source.add(source.value_at(path), f"{name} must be a list, not {_kind(given)}", "such as `[pay, refund]`")
     elif kind in ("model_type", "dict_type"):
         what = name if path else "the file"
         source.add(source.value_at(path), f"{what} must be keys with values, not {_kind(given)}")

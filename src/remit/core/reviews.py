@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from remit.core.decide import Approval
 from remit.core.entries import Ruling
-from remit.core.lifecycle import ReviewState, ReviewStatus
+from remit.core.lifecycle import ReviewState, ReviewStatus, is_expired
 
 
 class Standing(StrEnum):
@@ -65,8 +65,3 @@ def judge(reviews: Sequence[ReviewState], digest: str, now: str, *, single_opera
         disclosed[queue] = disclosed.get(queue, frozenset()) | frozenset(ruled.disclosed)
         names.append(ruled.reviewer)
     return Judged(Standing.APPROVED, rulings, Approval(disclosed), tuple(names))
-
-
-def is_expired(review: ReviewState, now: str) -> bool:
-    """Whether the review's deadline has passed at `now`; both are RFC 3339 in UTC, so text compares."""
-    return now >= review.opened.expires

@@ -280,9 +280,7 @@ class _Reader:
     def _key(self, level: _Level, event: Any) -> None:
         start = event.start_mark.index
         if not isinstance(event, ScalarEvent):
-            raise _Stop(
-                start, "a key must be a word", "text that starts with a brace or bracket goes in quotes"
-            )
+            raise _Stop(start, "a key must be a word", "text that starts with a brace or bracket goes in quotes")
         self._plain(event)
         key, path = event.value, (*level.path, event.value)
         level.key = key
@@ -344,13 +342,7 @@ class _Reader:
             self._source.add(place, f"{name} has no value", "remove it, or write `{}` if that is meant")
         self._source.refused.add(path)
         # What stands in a refused list or mapping is read all the same, for its own problems.
-        return (
-            {}
-            if isinstance(event, MappingStartEvent)
-            else []
-            if isinstance(event, SequenceStartEvent)
-            else None
-        )
+        return {} if isinstance(event, MappingStartEvent) else [] if isinstance(event, SequenceStartEvent) else None
 
 
 def _tag(tag: str) -> str:

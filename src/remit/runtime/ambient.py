@@ -58,7 +58,8 @@ class System:
 
 def stamp(moment: datetime) -> str:
     """Writes a moment as entries do: RFC 3339, UTC, microseconds, `Z`; such texts sort by time."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return utc.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def new_id(ambient: Ambient) -> str:

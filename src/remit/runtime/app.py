@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -204,7 +204,7 @@ class Runtime:
             await self.reload_policies()
             await drive.refresh()
 
-    async def work(self, *, once: bool = False) -> AsyncIterator[RunReport]:
+    async def work(self, *, once: bool = False) -> AsyncGenerator[RunReport]:
         """Drives every run of this app that can go on, as rulings and deadlines make it so, for ever.
 
         Args:
@@ -277,16 +277,25 @@ class Runtime:
     # --- leases: hints about who works on what, never safety ---
 
     async def _is_free(self, run: str) -> bool:
-        now = self._ambient.now().timestamp()
-        taken = await self._leases.take(run, self.worker, now, LEASE_SECONDS)
+        taken = await self._lease(run)
         if taken:
             await self._leases.release(run, self.worker)
         return taken
 
+    async def _lease(self, run: str) -> bool:
+        """Takes the run's lease, from a worker that has died on this machine too: nobody waits for the dead."""
+        now = self._ambient.now().timestamp()
+        if await self._leases.take(run, self.worker, now, LEASE_SECONDS):
+            return True
+        holder = await self._leases.holder(run)
+        if not is_dead(holder):
+            return False
+        await self._leases.release(run, holder)
+        return await self._leases.take(run, self.worker, now, LEASE_SECONDS)
+
     @asynccontextmanager
     async def _leased(self, run: str) -> AsyncIterator[None]:
-        now = self._ambient.now().timestamp()
-        if not await self._leases.take(run, self.worker, now, LEASE_SECONDS):
+        if not await self._lease(run):
             raise OwnershipLost(
                 f"run `{run}` is being driven by another worker; if that one has died, try again in {LEASE_SECONDS:.0f} s"
             )
@@ -311,6 +320,24 @@ class Runtime:
 
 def _artifact(kind: str, data: bytes) -> Artifact:
     return Artifact(digest_bytes(data), kind, data)
+
+
+def is_dead(worker: str) -> bool:
+    """Whether the worker of this name (`user@host:pid:random`) was on this host and its process is gone.
+
+    Where two containers of one host name share a store, that may be wrong. Then two workers want a run, and
+    the journal lets one of them append: as everywhere, leases are hints.
+    """
+    name, _, pid = worker.rpartition(":")[0].rpartition(":")
+    if not pid.isdecimal() or name.rpartition("@")[2] != socket.gethostname():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except OSError:
+        return False  # it is there, and somebody else's
+    return False
 
 
 def _seconds_between(first: str, second: str) -> float:

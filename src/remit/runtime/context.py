@@ -16,6 +16,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 from remit.core.entries import Recorded
 from remit.core.typed import Tool
 from remit.errors import InvalidArguments, Misuse, ReplayMismatch
+from remit.logs import bound, get
 from remit.runtime.ambient import stamp
 from remit.runtime.drafts import Ask
 from remit.runtime.gate import Gate, Waiting
@@ -23,6 +24,7 @@ from remit.runtime.recover import answer, mismatch
 from remit.runtime.registry import Registry
 from remit.runtime.stream import RunStream
 
+_log = get(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
@@ -103,14 +105,8 @@ class Context:
         ask = Ask(self._id(), run.task, run.agent, run.version, tool, arguments)
         self._busy = True
         try:
-            known = stream.state.calls.get(ask.id)
-            if known is None and ask.id not in stream.state.recorded:
-                return await run.gate.call(stream, ask)
-            run.answered(ask.id)
-            if known is None:
-                what = stream.state.recorded[ask.id].what
-                raise mismatch(stream, ask.id, {"recorded": what}, {"tool": tool})
-            return await answer(run.gate, run.registry, stream, ask, known)
+            with bound(call=ask.id):
+                return await self._gated(ask)
         except Waiting:
             run.parked = self._parked = True
             # Unwinds the agent as a cancellation does: `except Exception` can't stop it, `finally` runs.
@@ -120,6 +116,22 @@ class Context:
             raise
         finally:
             self._busy = False
+
+    async def _gated(self, ask: Ask) -> bytes:
+        """Through the gate, or from the journal where that has the call already."""
+        run, stream = self._run, self._run.stream
+        known = stream.state.calls.get(ask.id)
+        try:
+            if known is None and ask.id not in stream.state.recorded:
+                return await run.gate.call(stream, ask)
+            run.answered(ask.id)
+            if known is None:
+                what = stream.state.recorded[ask.id].what
+                raise mismatch(stream, ask.id, {"recorded": what}, {"tool": ask.tool})
+            return await answer(run.gate, run.registry, stream, ask, known)
+        except Waiting:
+            _log.info("parked", tool=ask.tool)
+            raise
 
     async def branches(self, *functions: Callable[[Context], Awaitable[T]]) -> list[T]:
         """Runs functions of a context at once, each with a numbering of its own, and returns their results.

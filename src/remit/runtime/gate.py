@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import orjson
 
@@ -44,6 +44,7 @@ from remit.runtime.stream import Draft, RunStream
 from remit.store.journal import Journal
 
 _PROVIDER_SECONDS = 30.0
+_log = get(__name__)
 
 
 class Waiting(Exception):
@@ -93,6 +94,7 @@ class Gate:
         except TooLarge as error:
             raise await self._rejected(stream, ask, str(error)) from error
         await asyncio.shield(written)  # THE COMMIT POINT. If this raises, nothing has happened.
+        _tell("decided", ask.tool, verdict, body.reviews)
         if verdict.outcome is Outcome.DENY:
             raise denied(call.record.tool, verdict.reasons)
         if verdict.outcome is Outcome.ESCALATE:
@@ -135,6 +137,7 @@ class Gate:
         used = self._consume(stream, waiting) if allowed else ()
         written = stream.enqueue(draft, f"agent:{ask.agent}", body, others=(*opened, *used))
         await asyncio.shield(written)  # THE COMMIT POINT of an approved call.
+        _tell("decided again", ask.tool, verdict, body.reviews)
         if verdict.outcome is Outcome.DENY:
             raise denied(waiting.tool, verdict.reasons)
         if verdict.outcome is Outcome.ESCALATE:
@@ -202,7 +205,7 @@ class Gate:
                 async with self._ambient.timeout(_PROVIDER_SECONDS):
                     values[provider.name] = orjson.loads(provider.value.dump(await _provide(provider, request)))
             except Exception as error:  # noqa: BLE001 - a provider may raise anything; the fact is then absent
-                get().warning("fact failed", fact=provider.name, call=ask.id, error=f"{type(error).__name__}: {error}")
+                _log.warning("fact failed", fact=provider.name, error=f"{type(error).__name__}: {error}")
         return values
 
     def _capture(
@@ -264,6 +267,7 @@ class Gate:
             tool.result_labels,
         )  # fmt: skip
         await asyncio.shield(stream.enqueue(draft, f"tool:{tool.name}", body))
+        _log.info("settled", tool=tool.name, ok=body.ok, cause=body.cause, attempts=body.attempts, ms=body.milliseconds)
         if not invoked.ok:
             raise failed(tool.name, _printable(invoked.error), invoked.cause)
         return invoked.data
@@ -272,6 +276,7 @@ class Gate:
         opened = open_in_doubt(call, tool, _printable(why), self._ambient)
         body = CallInDoubt(call.id, opened[1].stream.removeprefix("review/"))
         await asyncio.shield(stream.enqueue(stream.draft(), "gate", body, others=(opened,)))
+        _log.warning("in doubt", tool=tool.name, review=body.review, why=why)
         return Waiting()
 
     def _invocation(self, call: Call, key: str, attempt: int) -> Invocation:
@@ -290,6 +295,11 @@ def recorded_call(stream: RunStream, state: CallState) -> Call:
     if call_digest(stream.state.run, principal, record) != record.digest:
         raise Tampered(f"{stream.name}: call `{state.id}`: its digest is not the digest of what it says")
     return Call(stream.state.run, principal, stream.args(state.id), record)
+
+
+def _tell(event: str, tool: str, verdict: Verdict, reviews: Sequence[str]) -> None:
+    rules = ",".join(f"{hit.policy}/{hit.rule}" for hit in verdict.rules)
+    _log.info(event, tool=tool, outcome=verdict.outcome.value, rules=rules, reviews=",".join(reviews))
 
 
 def _reviews(stream: RunStream, call: CallState) -> list[ReviewState]:

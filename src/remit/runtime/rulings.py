@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from remit.core.canonical import canonical
 from remit.core.entries import PolicyLoaded, ReviewRuled
-from remit.core.lifecycle import ReviewState, ReviewStatus
-from remit.core.reviews import is_expired
+from remit.core.lifecycle import ReviewState, ReviewStatus, is_expired
 from remit.errors import BadInput, Conflict, Stale
 from remit.runtime.ambient import Ambient, stamp
 from remit.runtime.load import load_review

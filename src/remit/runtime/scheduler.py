@@ -6,7 +6,6 @@ import asyncio
 from dataclasses import dataclass
 
 import orjson
-import structlog
 
 from remit.core import entries as e
 from remit.core import kernel as k
@@ -14,7 +13,7 @@ from remit.core.canonical import canonical
 from remit.core.graph import Agent, Graph
 from remit.core.lifecycle import ReviewState, RunStatus, TaskStatus, parent_of
 from remit.errors import JournalError, RemitError, ReplayMismatch, RunError
-from remit.logs import get
+from remit.logs import bound, get
 from remit.runtime.context import Context, TaskRun
 from remit.runtime.gate import Gate
 from remit.runtime.load import load_reviews
@@ -22,6 +21,7 @@ from remit.runtime.registry import Registry
 from remit.runtime.stream import Draft, RunStream
 from remit.store.journal import Append
 
+_log = get(__name__)
 _BETWEEN_LOOKS = 0.1
 """Seconds between looks for rulings, while other tasks of the run are busy."""
 
@@ -55,6 +55,14 @@ class Drive:
         Raises:
             RunError, JournalError: it can't go on here; whatever was acknowledged is in the journal.
         """
+        with bound(run=self._stream.state.run):
+            _log.info("driving", graph=self._graph.name, epoch=self._stream.state.epoch)
+            await self._drive()
+            report = self.report()
+            _log.info("run " + report.status, reviews=",".join(report.reviews), failed=",".join(report.failed))
+            return report
+
+    async def _drive(self) -> None:
         try:
             async with asyncio.TaskGroup() as group:
                 watcher = group.create_task(self._watch())
@@ -66,7 +74,6 @@ class Drive:
             self._stream.check()
             raise _first(errors) from errors
         self._stream.check()
-        return self.report()
 
     def report(self) -> RunReport:
         """Returns how the run stands."""
@@ -134,7 +141,7 @@ class Drive:
         run = TaskRun(self._gate, self._registry, self._stream, id, agent.name, agent.version)
         error: BaseException | None = None
         data = b"null"
-        with structlog.contextvars.bound_contextvars(run=self._stream.state.run, task=id):
+        with bound(task=id):
             try:
                 data = await self._agent(id, agent, Context(run))
             except asyncio.CancelledError:
@@ -169,7 +176,7 @@ class Drive:
             body = e.TaskFinished(id, True, output=draft.commit("/output", data))
         else:
             words = f"{error}".encode(errors="replace").decode()[:2_000] or type(error).__name__
-            get().info("task failed", error=f"{type(error).__name__}: {words}")
+            _log.info("task failed", error=f"{type(error).__name__}: {words}")
             body = e.TaskFinished(id, False, error=draft.commit("/error", canonical(words)), cause=type(error).__name__)
         await asyncio.shield(self._stream.enqueue(draft, "scheduler", body, keep=True))
 

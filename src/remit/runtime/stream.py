@@ -13,7 +13,18 @@ from collections.abc import Mapping
 
 import orjson
 
-from remit.core.entries import Commitment, Fact, Head, Payload, Sealed, is_committed, seal, unseal
+from remit.core.entries import (
+    Commitment,
+    Entry,
+    Fact,
+    Head,
+    Payload,
+    Sealed,
+    as_entry,
+    is_committed,
+    seal,
+    unseal,
+)
 from remit.core.lifecycle import ReviewState, RunState, apply
 from remit.errors import JournalError, RemitError, Tampered
 from remit.runtime.ambient import Ambient, stamp
@@ -37,8 +48,14 @@ class Draft:
         return said
 
     def seal(self, actor: str, body: Fact) -> Sealed:
-        """Returns the entry. Raises JournalError where it would be too large."""
-        return seal(self.stream, self._head, stamp(self._ambient.now()), actor, body)
+        """Returns the entry's bytes. Raises JournalError where it would be too large."""
+        return self.write(actor, body)[0]
+
+    def write(self, actor: str, body: Fact) -> tuple[Sealed, Entry]:
+        """Returns the entry's bytes, and the entry as it will be read. Raises as `seal`."""
+        at = stamp(self._ambient.now())
+        sealed = seal(self.stream, self._head, at, actor, body)
+        return sealed, as_entry(sealed, at, actor, body)
 
 
 class RunStream:
@@ -97,8 +114,8 @@ class RunStream:
         Raises:
             JournalError: the entry is too large; nothing was changed.
         """
-        sealed = draft.seal(actor, body)
-        state = apply(self.state, unseal(sealed.bytes))
+        sealed, entry = draft.write(actor, body)
+        state = apply(self.state, entry)
         if not isinstance(state, RunState):
             raise JournalError(f"{self.name} does not hold a run")
         reviews = {other.stream: other for _, other in others}

@@ -19,6 +19,7 @@ _TAKE: Final = (
 )
 _RENEW: Final = "UPDATE leases SET until = ? WHERE run = ? AND worker = ?"
 _RELEASE: Final = "DELETE FROM leases WHERE run = ? AND worker = ?"
+_HOLDER: Final = "SELECT worker FROM leases WHERE run = ?"
 _LAPSED: Final = "SELECT run FROM leases WHERE until <= ? ORDER BY until, run"
 
 
@@ -39,6 +40,13 @@ class Leases:
     async def release(self, run: str, worker: str) -> bool:
         """Gives this worker's lease up. False: it had none."""
         return await self._change(_RELEASE, run, worker)
+
+    async def holder(self, run: str) -> str:
+        """Returns the worker whose lease the run's is, lapsed or not; "" where nobody has one."""
+        found = await self._journal.query(
+            lambda connection: connection.exec_driver_sql(_HOLDER, (run,)).scalar_one_or_none()
+        )
+        return str(found or "")
 
     async def lapsed(self, now: float) -> list[str]:
         """Returns the runs whose lease ran out and that nobody took since, longest ago first."""

@@ -287,9 +287,7 @@ class Writer:
             return f"{self.atom(args[0])}.{node.name.lower()}({self.text(args[1])})"
         if node.name == "@in" and kinds[0] is Kind.STRING and isinstance(args[1], ListOf):
             items = args[1].items
-            if 0 < len(items) <= INLINE_LIST and all(
-                sure(item) is Kind.STRING and short(item) for item in items
-            ):
+            if 0 < len(items) <= INLINE_LIST and all(sure(item) is Kind.STRING and short(item) for item in items):
                 value = self.atom(args[0])
                 return f"({value} in ({', '.join(self.text(item) for item in items)},))"
         return None
@@ -310,9 +308,7 @@ class Writer:
         first, second = self.atom(left), self.atom(right)
         plain = f"({first} {sign} {second})"
         sides = ((first, left, kinds[0]), (second, right, kinds[1]))
-        decimal = [
-            name for name, side, kind in sides if kind is Kind.NUMBER and not isinstance(side, Literal)
-        ]
+        decimal = [name for name, side, kind in sides if kind is Kind.NUMBER and not isinstance(side, Literal)]
         if Kind.INT in pair or not decimal:
             return plain  # Python compares an int with a double, and with a decimal, exactly
         test = " and ".join(f"{name}.__class__ is not DECIMAL" for name in decimal)

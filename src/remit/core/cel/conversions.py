@@ -39,9 +39,7 @@ from remit.core.cel.values import (
 )
 
 INTEGER: Final = re.compile(r"[+-]?[0-9]{1,40}", re.ASCII)
-NUMBER: Final = re.compile(
-    r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|nan|inf|infinity)", re.ASCII | re.IGNORECASE
-)
+NUMBER: Final = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|nan|inf|infinity)", re.ASCII | re.IGNORECASE)
 DECIMAL: Final = re.compile(r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d{1,5})?", re.ASCII)
 TEXT_MAX: Final = 400
 PATTERN_MAX: Final = 1_000

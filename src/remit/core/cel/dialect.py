@@ -115,9 +115,7 @@ class Messages:
             name="remit_condition.proto",
             package=PACKAGE,
             syntax="proto3",
-            dependency=[
-                f"google/protobuf/{name}.proto" for name in ("struct", "timestamp", "duration", "wrappers")
-            ],
+            dependency=[f"google/protobuf/{name}.proto" for name in ("struct", "timestamp", "duration", "wrappers")],
         )
         self.shapes: dict[str, Shape] = {}
         self.paths: dict[str, str] = {}
@@ -198,9 +196,7 @@ class Names:
     """The names a condition can see, as the checker has them and as the evaluator has them."""
 
     def __init__(self, shapes: Mapping[str, Shape]) -> None:
-        shapes = {
-            name: shape for name, shape in shapes.items() if name not in TYPES
-        }  # a type wins over a root
+        shapes = {name: shape for name, shape in shapes.items() if name not in TYPES}  # a type wins over a root
         messages = Messages()
         signatures = {name: messages.signature(shape, name) for name, shape in shapes.items()}
         self.shapes = dict(shapes)

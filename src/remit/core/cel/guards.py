@@ -117,9 +117,7 @@ class Guards:
                 if node.test is not None:
                     self.visit(node.test, known)
                 if node.result is not None:
-                    self.visit(
-                        node.result, known if node.test is None else both(known, implied(node.test)[0])
-                    )
+                    self.visit(node.result, known if node.test is None else both(known, implied(node.test)[0]))
             case _:
                 for child in children(node):
                     self.visit(child, known)

@@ -196,9 +196,7 @@ class Interpreter:
             for item in over:
                 self._budget.charge(node.cost)
                 self._bound[key] = load(node.variable.shape, item)
-                if node.test is not None and not truth(
-                    self.value(node.test), f"the test of `{node.macro.value}`"
-                ):
+                if node.test is not None and not truth(self.value(node.test), f"the test of `{node.macro.value}`"):
                     continue
                 count += 1
                 if node.result is not None:

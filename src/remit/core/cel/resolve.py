@@ -98,9 +98,7 @@ class Resolver:
                     items = [kept(item) for item in items]
                 return ListOf(raw.at, ANY if shape is ANY else Shape(Kind.LIST, items=shape), tuple(items))
             case syntax.MakeMap():
-                entries = [
-                    (strict(self.resolve(key)), kept(self.resolve(value))) for key, value in raw.entries
-                ]
+                entries = [(strict(self.resolve(key)), kept(self.resolve(value))) for key, value in raw.entries]
                 return MapOf(raw.at, ANY, tuple(entries))
             case syntax.Comprehension():
                 return self._each(raw)
@@ -180,19 +178,13 @@ class Resolver:
             return None
         try:
             if name == "timestamp" and len(args) == 1:
-                return Literal(
-                    at, Shape(Kind.TIMESTAMP), parse_timestamp(last.value), f"timestamp({last.value!r})"
-                )
+                return Literal(at, Shape(Kind.TIMESTAMP), parse_timestamp(last.value), f"timestamp({last.value!r})")
             if name == "duration" and len(args) == 1:
-                return Literal(
-                    at, Shape(Kind.DURATION), parse_duration(last.value), f"duration({last.value!r})"
-                )
+                return Literal(at, Shape(Kind.DURATION), parse_duration(last.value), f"duration({last.value!r})")
             if name == "matches" and len(args) == 2:
                 return Call(at, BOOL, name, member, (args[0],), Pattern(last.value).matches, last)
             if name in PARTS and len(args) == 2:
-                return Call(
-                    at, Shape(Kind.INT), name, member, (args[0],), in_zone(name, zone(last.value)), last
-                )
+                return Call(at, Shape(Kind.INT), name, member, (args[0],), in_zone(name, zone(last.value)), last)
         except EvalError as error:
             raise Refused(last.at, error.message) from None
         return None
@@ -215,12 +207,7 @@ class Resolver:
         shape = BOOL
         if shown is not None:
             shape = ANY if shown.shape is ANY else Shape(Kind.LIST, items=shown.shape)
-            if (
-                macro is Macro.MAP
-                and isinstance(shown, Bound)
-                and shown.key == variable.key
-                and tested is not None
-            ):
+            if macro is Macro.MAP and isinstance(shown, Bound) and shown.key == variable.key and tested is not None:
                 macro = Macro.FILTER
         cost = 1 + (weight(tested) + weight(shown)) // 10
         return Each(raw.at, shape, macro, variable, over, tested, shown, cost)

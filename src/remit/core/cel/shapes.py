@@ -80,21 +80,13 @@ class SchemaReader:
         reference = schema.get("$ref")
         if isinstance(reference, str):
             target = self._follow(reference)
-            return (
-                ANY
-                if target is None or reference in seen
-                else self.read(target, depth + 1, seen | {reference})
-            )
+            return ANY if target is None or reference in seen else self.read(target, depth + 1, seen | {reference})
         choices = schema.get("anyOf", schema.get("oneOf"))
         if isinstance(choices, (list, tuple)):
             return self._choice([self.read(choice, depth + 1, seen) for choice in choices])
         parts = schema.get("allOf")
         if isinstance(parts, (list, tuple)):
-            return (
-                self.read(parts[0], depth + 1, seen)
-                if len(parts) == 1 and "properties" not in schema
-                else ANY
-            )
+            return self.read(parts[0], depth + 1, seen) if len(parts) == 1 and "properties" not in schema else ANY
         declared = schema.get("type", self._implied(schema))
         if isinstance(declared, (list, tuple)):
             return self._choice([self.read({**schema, "type": name}, depth + 1, seen) for name in declared])
@@ -118,9 +110,7 @@ class SchemaReader:
         rest = [shape for shape in shapes if shape.kind is not Kind.NULL]
         if not rest:
             return Shape(Kind.NULL) if shapes else ANY
-        if rest[0].kind is Kind.ANY or any(
-            replace(shape, nullable=rest[0].nullable) != rest[0] for shape in rest[1:]
-        ):
+        if rest[0].kind is Kind.ANY or any(replace(shape, nullable=rest[0].nullable) != rest[0] for shape in rest[1:]):
             return ANY
         nullable = len(rest) < len(shapes) or any(shape.nullable for shape in rest)
         return replace(rest[0], nullable=nullable)
@@ -141,9 +131,7 @@ class SchemaReader:
             return sorted({json[name] for name in names}) if all(name in json for name in names) else None
         return "object" if isinstance(schema.get("properties"), Mapping) else None
 
-    def _typed(
-        self, declared: object, schema: Mapping[str, object], depth: int, seen: frozenset[str]
-    ) -> Shape:
+    def _typed(self, declared: object, schema: Mapping[str, object], depth: int, seen: frozenset[str]) -> Shape:
         simple = {"boolean": Kind.BOOL, "integer": Kind.INT, "number": Kind.NUMBER, "null": Kind.NULL}
         if declared == "string":
             formats = {"decimal": Kind.DECIMAL, "date-time": Kind.TIMESTAMP, "duration": Kind.DURATION}
@@ -306,7 +294,6 @@ def settle(shape: Shape, value: object, budget: Budget) -> object:
         if shape.kind is Kind.MAP:
             return {key: settle(shape.item(), item, budget) for key, item in value.items()}
         return {
-            key: settle(shape.fields[key], item, budget) if key in shape.fields else item
-            for key, item in value.items()
+            key: settle(shape.fields[key], item, budget) if key in shape.fields else item for key, item in value.items()
         }
     return value

@@ -106,9 +106,7 @@ class Decoder:
 
     def __init__(self) -> None:
         pool = descriptor_pool.DescriptorPool()
-        file = descriptor_pb2.FileDescriptorProto(
-            name="remit_cel.proto", package="remit.cel", syntax="proto3"
-        )
+        file = descriptor_pb2.FileDescriptorProto(name="remit_cel.proto", package="remit.cel", syntax="proto3")
         for line in SCHEMA.strip().splitlines():
             name, _, fields = line.partition(": ")
             describe(file.message_type.add(name=name), fields.split(", "))
@@ -205,9 +203,7 @@ class Reader:
             return Unknown(at, f"making a message `{struct.message_name}`")
         if any(entry.optional_entry for entry in struct.entries):
             return Unknown(at, "optional entries")
-        return MakeMap(
-            at, tuple((self.read(entry.map_key), self.read(entry.value)) for entry in struct.entries)
-        )
+        return MakeMap(at, tuple((self.read(entry.map_key), self.read(entry.value)) for entry in struct.entries))
 
     def _comprehension(self, loop: Any, at: int) -> Raw:
         if loop.iter_var2:

@@ -150,27 +150,10 @@ class Widen:
     operand: Node
 
 
-Node = (
-    Literal
-    | Root
-    | Bound
-    | Field
-    | Index
-    | Has
-    | Logic
-    | Choice
-    | Call
-    | ListOf
-    | MapOf
-    | Each
-    | Settle
-    | Widen
-)
+Node = Literal | Root | Bound | Field | Index | Has | Logic | Choice | Call | ListOf | MapOf | Each | Settle | Widen
 
 BOOL = Shape(Kind.BOOL)
-SCALAR = frozenset(
-    {Kind.BOOL, Kind.INT, Kind.NUMBER, Kind.STRING, Kind.DECIMAL, Kind.TIMESTAMP, Kind.DURATION}
-)
+SCALAR = frozenset({Kind.BOOL, Kind.INT, Kind.NUMBER, Kind.STRING, Kind.DECIMAL, Kind.TIMESTAMP, Kind.DURATION})
 
 
 def sure(node: Node) -> Kind:

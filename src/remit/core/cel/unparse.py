@@ -86,9 +86,7 @@ def call(node: Call, outer: int) -> str:
     args = (*node.args, node.fixed) if node.fixed is not None else node.args
     if node.name in PRECEDENCE and len(args) == 2:
         level = PRECEDENCE[node.name]
-        return bracketed(
-            f"{show(args[0], level)} {SIGNS[node.name]} {show(args[1], level + 1)}", level, outer
-        )
+        return bracketed(f"{show(args[0], level)} {SIGNS[node.name]} {show(args[1], level + 1)}", level, outer)
     if node.name in ("!_", "-_"):
         return bracketed(f"{node.name[0]}{show(args[0], 8)}", 8, outer)
     if node.member:

@@ -121,9 +121,7 @@ def exact() -> Context:
 
 def rounded() -> Context:
     """For division, which can't always be exact: 34 digits, as IEEE decimal128."""
-    return Context(
-        prec=34, Emax=EXPONENT_MAX, Emin=-EXPONENT_MAX, traps=[InvalidOperation, DivisionByZero, Overflow]
-    )
+    return Context(prec=34, Emax=EXPONENT_MAX, Emin=-EXPONENT_MAX, traps=[InvalidOperation, DivisionByZero, Overflow])
 
 
 def of_float(value: float) -> Decimal:

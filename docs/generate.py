@@ -1,0 +1,136 @@
+"""Writes the generated parts of the documentation: `python docs/generate.py`.
+
+A generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`, and is made from the code: the state
+diagrams from the transition tables, the entries from their models, the command line from its own `--help`.
+`tests/test_docs.py` fails where a part is not what this writes.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+
+import click
+
+from remit.cli import cli
+from remit.core import entries
+from remit.core.lifecycle import CALLS, REVIEWS, TASKS
+
+DOCS = Path(__file__).parent
+COLUMNS = 80
+
+_PART = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+# --- state diagrams --------------------------------------------------------------------------------------
+
+
+def diagram(table: Mapping[tuple[StrEnum, str], StrEnum]) -> str:
+    """Returns a transition table as a mermaid diagram; it begins where the table's first row begins."""
+    starts = list(dict.fromkeys(state for state, _ in table))
+    ends = sorted({after for after in table.values() if after not in starts})
+    lines = [
+        "```mermaid",
+        "stateDiagram-v2",
+        f"    [*] --> {starts[0]}",
+        *(f"    {state} --> {after}: {event}" for (state, event), after in table.items()),
+        *(f"    {state} --> [*]" for state in ends),
+        "```",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+# --- entries ---------------------------------------------------------------------------------------------
+
+_STREAMS = {"review": "review/<id>", "policy": "policy", "store": "store"}
+
+
+def journal_entries() -> str:
+    """Returns every kind of entry with its fields, then the records inside them."""
+    classes = {
+        node.name: node
+        for node in ast.parse(inspect.getsource(entries)).body
+        if isinstance(node, ast.ClassDef) and "Fact" in [ast.unparse(base) for base in node.bases]
+    }
+    named = {model.__name__: kind for kind, model in entries.KINDS.items()}
+    parts = []
+    for name, kind in named.items():
+        stream = _STREAMS.get(kind.partition(".")[0], "run/<id>")
+        parts.append(f"#### `{kind}` in `{stream}`\n\n{_model(classes[name])}")
+    parts.append("### Records inside entries\n")
+    parts += [f"#### {name}\n\n{_model(node)}" for name, node in classes.items() if name not in named]
+    return "\n".join(parts)
+
+
+def _model(node: ast.ClassDef) -> str:
+    about = (ast.get_docstring(node) or "").strip()
+    rows = ["| field | type | default | |", "|---|---|---|---|"]
+    for name, kind, default, words in _fields(node):
+        rows.append(f"| `{name}` | `{kind}` | {f'`{default}`' if default else ''} | {words} |")
+    return (f"{about}\n\n" if about else "") + "\n".join(rows).replace(" | None`", " or None`") + "\n"
+
+
+def _fields(node: ast.ClassDef) -> Iterator[tuple[str, str, str, str]]:
+    for index, part in enumerate(node.body):
+        if not isinstance(part, ast.AnnAssign):
+            continue
+        after = node.body[index + 1] if index + 1 < len(node.body) else None
+        words = ""
+        if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            words = " ".join(str(after.value.value).split())
+        default = ast.unparse(part.value) if part.value else ""
+        yield ast.unparse(part.target), ast.unparse(part.annotation), default, words
+
+
+# --- command line ----------------------------------------------------------------------------------------
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """Yields every command, groups included, with its `--help` at 80 columns."""
+    yield from _commands(cli, None, "remit")
+
+
+def _commands(command: click.Command, parent: click.Context | None, name: str) -> Iterator[tuple[str, str]]:
+    context = click.Context(
+        command, parent, name, terminal_width=COLUMNS, max_content_width=COLUMNS, **command.context_settings
+    )
+    yield context.command_path, command.get_help(context)
+    if isinstance(command, click.Group):
+        for below in command.list_commands(context):
+            found = command.get_command(context, below)
+            if found is not None:
+                yield from _commands(found, context, below)
+
+
+def command_line() -> str:
+    """Returns the `--help` of every command."""
+    return "\n".join(f"### {path}\n\n```\n{text}\n```\n" for path, text in commands())
+
+
+# --- writing ---------------------------------------------------------------------------------------------
+
+PARTS: Mapping[str, Callable[[], str]] = {
+    "tasks": lambda: diagram(TASKS),
+    "calls": lambda: diagram(CALLS),
+    "reviews": lambda: diagram(REVIEWS),
+    "entries": journal_entries,
+    "commands": command_line,
+}
+
+
+def rendered(text: str) -> str:
+    """Returns a page's text with its generated parts made anew."""
+    return _PART.sub(lambda found: f"{found[1]}\n{PARTS[found[2]]()}\n{found[3]}", text)
+
+
+def pages() -> list[Path]:
+    """Returns the pages that have a generated part."""
+    return [path for path in sorted(DOCS.rglob("*.md")) if _PART.search(path.read_text(encoding="utf-8"))]
+
+
+if __name__ == "__main__":
+    for page in pages():
+        page.write_text(rendered(page.read_text(encoding="utf-8")), encoding="utf-8")
