@@ -127,6 +127,13 @@ class World:
     async def bodies(self, run: str, kind: str) -> list[Any]:
         return [entry.body for entry in await self.entries(f"run/{run}") if entry.kind == kind]
 
+    async def why(self, run: str) -> list[str]:
+        """The words of every error that ended a task of the run."""
+        async with await Journal.open(self.url) as journal:
+            found = await journal.payloads(f"run/{run}")
+            ended = {entry.seq for entry in await journal.read(f"run/{run}") if entry.kind == "task.finished"}
+            return [orjson.loads(one_.value) for (seq, path), one_ in found.items() if seq in ended and path == "/error"]
+
     async def state(self, run: str) -> RunState:
         async with await Journal.open(self.url) as journal:
             return await load_run(journal, run)

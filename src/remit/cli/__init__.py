@@ -7,13 +7,18 @@ reviews. Data goes to stdout, everything else to stderr.
 from __future__ import annotations
 
 import importlib
+import io
+import os
 import sys
+from contextlib import suppress
 
 import click
 
 from remit import errors
+from remit.cli.output import complaint
 
 DONE, FAILED, USAGE, UNKNOWN, STALE, WAITING = 0, 1, 2, 5, 7, 8
+INTERRUPTED, TERMINATED = 130, 143
 
 _COMMANDS = {
     "run": ("remit.cli.running", "run", "Run a graph under the policies."),
@@ -64,26 +69,68 @@ def cli() -> None:
 
 def main() -> None:
     """Runs the command line and exits with its code."""
+    _open_streams()
     try:
         code = cli(standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except click.UsageError as error:
+        _complain(error.format_message(), error.ctx)
+        code = USAGE
     except click.ClickException as error:
-        error.show()
+        _complain(error.format_message())
         code = USAGE
     except click.Abort:
         click.echo("stopped", err=True)
-        code = 130
+        code = INTERRUPTED
     except errors.RemitError as error:
-        click.echo(f"remit: {error}", err=True)
-        code = _code(error)
+        _complain(str(error))
+        code = code_of(error)
     except BrokenPipeError:
-        sys.stderr.close()
+        _discard_output()
+        code = FAILED
+    except OSError as error:
+        _discard_output()
+        _complain(f"stdout or stderr: {error.strerror or error}")
         code = FAILED
     sys.exit(code if isinstance(code, int) else DONE)
 
 
-def _code(error: errors.RemitError) -> int:
+def code_of(error: errors.RemitError) -> int:
+    """Returns the exit code for what went wrong."""
     if isinstance(error, errors.UnknownId):
         return UNKNOWN
     if isinstance(error, (errors.Stale, errors.Conflict, errors.OwnershipLost)):
         return STALE
     return USAGE if isinstance(error, (errors.BadInput, errors.NewerJournal)) else FAILED
+
+
+def _open_streams() -> None:
+    """Makes sure that no file that is opened later becomes stdout, and that no character is too much for it."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _complain(text: str, ctx: click.Context | None = None) -> None:
+    with suppress(OSError):
+        if ctx is not None:
+            click.echo(ctx.get_usage(), err=True)
+        click.echo(f"remit: {complaint(text)}", err=True)
+        if ctx is not None:
+            click.echo(f"try `{ctx.command_path} --help`", err=True)
+
+
+def _discard_output() -> None:
+    """Lets the interpreter's last flush go nowhere: nobody reads any more."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+            continue
+        with suppress(OSError, ValueError, AttributeError):
+            os.dup2(null, stream.fileno())
+    os.close(null)

@@ -7,6 +7,7 @@ of those names, so that a policy with a typo in one doesn't load.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +18,7 @@ from remit.core.lifecycle import History, RunState, Spent
 from remit.core.tools import Effect, JsonSchema, Repeat, ToolSpec
 from remit.errors import Tampered
 
+_DECIMAL = re.compile(r"-?[0-9]{1,100}(\.[0-9]{1,100})?")
 _NUMBER: JsonSchema = {"type": "string", "format": "decimal"}
 _COUNT: JsonSchema = {"type": "integer"}
 _TEXT: JsonSchema = {"type": "string"}
@@ -154,7 +156,7 @@ def roots(document: Mapping[str, Any], tool: ToolSpec, args: Mapping[str, object
             **document,
             "now": now,
             "spent": spent,
-            "args": args,
+            "args": _parsed(args, tool.decimals),
             "tool": {
                 "name": tool.name,
                 "effect": tool.effect.value,
@@ -164,3 +166,13 @@ def roots(document: Mapping[str, Any], tool: ToolSpec, args: Mapping[str, object
         }
     except (KeyError, TypeError, ValueError) as error:
         raise Tampered(f"recorded facts can't be read: {type(error).__name__}: {error}") from error
+
+
+def _parsed(args: Mapping[str, object], decimals: tuple[str, ...]) -> Mapping[str, object]:
+    """Reads decimals once for all rules; one that isn't a number stays a string, and is an error to a rule."""
+    found = {}
+    for name in decimals:
+        value = args.get(name)
+        if isinstance(value, str) and _DECIMAL.fullmatch(value):
+            found[name] = Decimal(value)
+    return {**args, **found} if found else args

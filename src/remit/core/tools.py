@@ -166,6 +166,12 @@ class ToolSpec:
         return digest_bytes(self.bytes)
 
     @cached_property
+    def decimals(self) -> tuple[str, ...]:
+        """Names of the arguments that are decimals, written as strings."""
+        properties = self.normal.get("properties", {})
+        return tuple(name for name, schema in properties.items() if schema.get("format") == "decimal")
+
+    @cached_property
     def result_labels(self) -> tuple[str, ...]:
         """Every label that any part of a result carries, sorted."""
         return tuple(sorted({label for labels in self.labels.values() for label in labels}))

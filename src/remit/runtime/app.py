@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -62,7 +62,8 @@ class Runtime:
         self.worker = worker or f"{user()}@{socket.gethostname()}:{os.getpid()}:{new_id(self._ambient)[:4]}"
 
     async def __aenter__(self) -> Runtime:
-        policies = self._read_policies()
+        self._texts = read_policies(self._folder)
+        policies = self._load_policies(self._texts)
         self.journal = await Journal.open(self._store)
         self._leases = Leases(self.journal)
         self.projections = Projections(self.journal)
@@ -91,17 +92,15 @@ class Runtime:
         texts = read_policies(self._folder)
         if texts == self._texts:
             return
-        policies = self._read_policies()
+        policies = self._load_policies(texts)
         if policies.digest != self.policies.digest:
             await self._record_policies(policies)
             get().warning("policies changed", digest=policies.digest[:12])
             self._gate.policies = policies
+        self._texts = texts  # last: where recording them failed, they are read again the next time
 
-    def _read_policies(self) -> PolicySet:
-        texts = read_policies(self._folder)
-        policies = load_folder(self._folder, texts, self._registry.specs, self._registry.root_types)
-        self._texts = texts
-        return policies
+    def _load_policies(self, texts: Mapping[str, str]) -> PolicySet:
+        return load_folder(self._folder, texts, self._registry.specs, self._registry.root_types)
 
     async def _record_policies(self, policies: PolicySet) -> None:
         """Appends what is in force, unless it is what the journal says already."""

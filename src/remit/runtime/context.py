@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from remit.core.entries import Recorded
 from remit.core.typed import Tool
-from remit.errors import InvalidArguments, Misuse, ReplayMismatch
+from remit.errors import InvalidArguments, JournalError, Misuse, RunError
 from remit.logs import bound, get
 from remit.runtime.ambient import stamp
 from remit.runtime.drafts import Ask
@@ -111,8 +111,8 @@ class Context:
             run.parked = self._parked = True
             # Unwinds the agent as a cancellation does: `except Exception` can't stop it, `finally` runs.
             raise asyncio.CancelledError from None
-        except ReplayMismatch as error:
-            stream.break_(error)
+        except (RunError, JournalError) as error:
+            stream.break_(error)  # whatever the agent makes of it, nothing more happens on this run here
             raise
         finally:
             self._busy = False

@@ -1,0 +1,306 @@
+"""The documentation is true: its code and commands run, its generated parts are current, what it names exists."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from click.testing import CliRunner
+
+from remit import cli
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+BIN = Path(sys.executable).parent
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+# --- code and commands -----------------------------------------------------------------------------------
+
+BLOCK = re.compile(r"(<!-- not run[^\n]*-->\n)?^```([a-z]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"# ([\w./-]+\.(?:py|yaml|toml))\n")
+EXITS = re.compile(r"\s+# exits (\d+)$")
+PLAYED = [page for page in PAGES if "```sh\n" in page.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("page", PLAYED, ids=name_of)
+def test_every_file_and_command_of_a_page_does_what_the_page_says(page: Path, tmp_path: Path) -> None:
+    story = Story(tmp_path)
+    output = None
+    for not_run, kind, text in BLOCK.findall(page.read_text(encoding="utf-8")):
+        if not_run:
+            continue
+        if kind == "sh":
+            output = story.run(text)
+        elif kind == "text":
+            assert output is not None, f"output without commands before it:\n{text}"
+            story.compare(text, output)
+            output = None
+        elif kind in ("python", "yaml", "toml"):
+            story.write(text)
+
+
+class Story:
+    """One page's files and commands, in a folder of its own.
+
+    What differs from one time to the next is bound when it is first seen: an id in a page's output stands for the
+    one that was printed, here and in later commands. A line `…` stands for any lines.
+    """
+
+    ID = re.compile(r"\b(?=[a-z]*\d)[0-9a-hjkmnp-tv-z]{12}\b")
+    VARYING = (
+        (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z"), r"\d{4}-\d\d-\d\dT[\d:.]+Z"),
+        (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"), r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"),
+        (re.compile(r"\b[0-9a-f]{40,64}\b"), r"[0-9a-f]{40,64}"),
+        (re.compile(r"\bin \d+ (?:d|h|min)(?: \d+ (?:h|min))?(?=\s)"), r"in \d+ \w+(?: \d+ \w+)?"),
+        (re.compile(r"\bin \d\.\d\ds\b"), r"in \d+\.\d\ds"),
+    )
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: dict[str, str] = {}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("REMIT_", "PYTEST_"))}
+        self._environment = {
+            **kept,
+            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            "LOGNAME": "ada",
+            "COLUMNS": "110",
+            "NO_COLOR": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+
+    def write(self, text: str) -> None:
+        named = FILE.match(text)
+        assert named, f"a block of code is a file, and begins with its name:\n{text}"
+        path = self._folder / named[1]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+    def run(self, text: str) -> str:
+        script = self.ID.sub(lambda found: self._known.get(found[0], found[0]), self._script(text))
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            cwd=self._folder, env=self._environment, text=True, check=False,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{text}\nended with {done.returncode}:\n{done.stdout}"
+        return done.stdout
+
+    def _script(self, text: str) -> str:
+        lines = []
+        for line in text.splitlines():
+            expected = EXITS.search(line)
+            if expected is None:
+                lines.append(line)
+                continue
+            command, code = line[: expected.start()], expected[1]
+            lines.append(f'code=0; {command} || code=$?; [ $code = {code} ] || {{ echo "ended with $code"; exit 99; }}')
+        return "\n".join(lines)
+
+    def compare(self, expected: str, found: str) -> None:
+        bound: list[str] = []
+        lines = (r"(?:.*\n)*?" if line == "…" else self._line(line, bound) + r"\n" for line in expected.splitlines())
+        match = re.fullmatch("".join(lines), found)
+        assert match, f"expected:\n{expected}\nfound:\n{found}"
+        self._known.update({id: match[f"id_{id}"] for id in bound})
+
+    def _line(self, line: str, bound: list[str]) -> str:
+        """Returns a pattern of a line, in which what varies may vary."""
+        kinds = "|".join(f"(?P<v{index}>{kind.pattern})" for index, (kind, _) in enumerate(self.VARYING))
+        parts, at = [], 0
+        for found in re.finditer(f"{kinds}|(?P<id>{self.ID.pattern})", line):
+            parts.append(re.escape(line[at : found.start()]))
+            at = found.end()
+            id = found["id"]
+            if id is None:
+                parts.append(next(p for i, (_, p) in enumerate(self.VARYING) if found[f"v{i}"]))
+            elif id in self._known:
+                parts.append(self._known[id])
+            elif id in bound:
+                parts.append(f"(?P=id_{id})")
+            else:
+                bound.append(id)
+                parts.append(f"(?P<id_{id}>[0-9a-hjkmnp-tv-z]{{12}})")
+        return "".join(parts) + re.escape(line[at:])
+
+
+def test_a_page_that_says_something_else_is_found_out(tmp_path: Path) -> None:
+    story = Story(tmp_path)
+    output = story.run("echo 'run fmkq8x66ja10 is done'\necho more")
+    story.compare("run aaaa8x66ja11 is done\n…\n", output)
+    assert story.run("echo aaaa8x66ja11") == "fmkq8x66ja10\n"
+    for wrong in ("run aaaa8x66ja11 is done\n", "run aaaa8x66ja11 is waiting\nmore\n", "run bbbb8x66ja12 is\nmore\n"):
+        with pytest.raises(AssertionError):
+            story.compare(wrong, output)
+    with pytest.raises(AssertionError):
+        story.run("false   # exits 2")
+
+
+# --- generated parts -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def generate() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("remit_docs_generate", DOCS / "generate.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_generated_parts_are_what_the_code_says(generate: ModuleType) -> None:
+    stale = [
+        name_of(page)
+        for page in generate.pages()
+        if generate.rendered(page.read_text(encoding="utf-8")) != page.read_text(encoding="utf-8")
+    ]
+    assert not stale, f"run `python docs/generate.py`: {stale} differ from the code"
+    text = "".join(page.read_text(encoding="utf-8") for page in generate.pages())
+    for part in generate.PARTS:
+        assert text.count(f"<!-- generated: {part} -->") == 1
+
+
+def test_the_help_texts_are_what_the_command_prints(generate: ModuleType) -> None:
+    text = (DOCS / "reference/cli.md").read_text(encoding="utf-8")
+    for path, help in generate.commands():
+        assert f"### {path}\n\n```\n{help}\n```\n" in text
+    environment = {**os.environ, "COLUMNS": str(generate.COLUMNS), "NO_COLOR": "1"}
+    for words in (["--help"], ["run", "--help"]):
+        found = subprocess.run([BIN / "remit", *words], env=environment, capture_output=True, text=True, check=True)
+        assert f"```\n{found.stdout.strip()}\n```" in text
+
+
+def test_the_table_of_exit_codes_is_the_programs() -> None:
+    text = (DOCS / "reference/cli.md").read_text(encoding="utf-8")
+    codes = {int(code) for code in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)}
+    assert codes == {cli.DONE, cli.FAILED, cli.USAGE, cli.UNKNOWN, cli.STALE, cli.WAITING, 130}
+
+
+@pytest.fixture
+def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Puts back what a command changes in the process it runs in."""
+    logger = logging.getLogger("remit")
+    before = logger.handlers, logger.level, logger.propagate
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    for name in ("REMIT_STORE", "REMIT_POLICIES", "REMIT_APP"):
+        monkeypatch.delenv(name, raising=False)
+    yield
+    logger.handlers, logger.level, logger.propagate = before
+    sys.modules.pop("remit_target_app", None)
+
+
+@pytest.mark.usefixtures("quiet")
+def test_the_table_of_json_keys_is_what_the_commands_print(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = (DOCS / "reference/cli.md").read_text(encoding="utf-8")
+    keys: dict[str, list[str]] = {}
+    for command, said in re.findall(r"^\| `remit ([a-z ]+)` \| [^|]+ \| ([^|]+) \|$", table, re.MULTILINE):
+        same = re.fullmatch(r"as `remit ([a-z ]+)`", said.strip())
+        keys[command] = keys[same[1]] if same else re.findall(r"`(\w+)`", said)
+
+    def remit(command: str, *words: str) -> list[dict[str, object]]:
+        done = CliRunner().invoke(cli.cli, [*command.split(), *words, "--json"])
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.output
+        rows: list[dict[str, object]] = json.loads(done.stdout)
+        assert sorted(rows[0]) == keys.pop(command), command
+        return rows
+
+    CliRunner().invoke(cli.cli, ["init"])
+    assert remit("policy check")
+    run = str(remit("run", "--input", "topic=tea")[0]["run"])
+    CliRunner().invoke(cli.cli, ["run", "--input", "topic=mint"])
+    first, second = (str(row["review"]) for row in remit("review list"))
+    assert remit("review show", first) and remit("review approve", first)
+    assert remit("resume", run)
+    assert remit("review deny", second, "--reason", "no")
+    assert remit("work", "--once")
+    assert remit("runs list") and remit("runs show", run) and remit("runs graph", run)
+    assert remit("audit export", "--all", "-o", "e") and remit("audit verify", "e")
+    assert not keys, f"commands that were not tried: {list(keys)}"
+
+
+# --- what is named exists --------------------------------------------------------------------------------
+
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
+NAMED = re.compile(r"`([\w/]+\.py)(?::([\w.]+))?`")
+NAMING = ("docs/guarantees.md", "docs/life-of-a-tool-call.md", "docs/trust.md", "docs/architecture.md")
+TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in LINK.findall(CODE.sub("", page.read_text(encoding="utf-8"))):
+        if target.startswith(("https://", "http://")):
+            continue
+        file, _, anchor = target.partition("#")
+        place = (page.parent / file).resolve() if file else page
+        assert place.exists(), f"{name_of(page)}: {target}"
+        assert place.is_relative_to(ROOT), f"{name_of(page)}: {target}"
+        assert not anchor or anchor in anchors(place), f"{name_of(page)}: {target}"
+
+
+@pytest.mark.parametrize("name", NAMING)
+def test_every_file_and_function_that_is_named_is_there(name: str) -> None:
+    found = NAMED.findall((ROOT / name).read_text(encoding="utf-8"))
+    assert found
+    for file, function in found:
+        path = next((root / file for root in (ROOT / "src/remit", ROOT) if (root / file).is_file()), None)
+        assert path is not None, f"{name}: there is no file {file}"
+        assert not function or function in defined(path), f"{name}: there is no {function} in {file}"
+
+
+def defined(path: Path) -> set[str]:
+    """Returns the names that a module defines, `Class.method` included."""
+    names = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            methods = (part for part in node.body if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef)))
+            names |= {f"{node.name}.{method.name}" for method in methods}
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return names
+
+
+def test_every_test_that_guards_a_guarantee_is_collected() -> None:
+    named = set(TEST.findall((DOCS / "guarantees.md").read_text(encoding="utf-8")))
+    assert named
+    files = sorted({file for file, _ in named})
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *files],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    collected = {tuple(line.partition("[")[0].split("::")) for line in done.stdout.splitlines() if "::" in line}
+    assert not named - collected, f"not collected: {sorted(named - collected)}\n{done.stdout[-2000:]}"
+
+
+def test_every_make_target_that_is_named_is_there() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for page in PAGES:
+        named = set(re.findall(r"`make ([a-z]+)`", page.read_text(encoding="utf-8")))
+        assert named <= targets, f"{name_of(page)}: {named - targets}"
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
