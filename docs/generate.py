@@ -95,7 +95,7 @@ def commands() -> Iterator[tuple[str, str]]:
 
 def _commands(command: click.Command, parent: click.Context | None, name: str) -> Iterator[tuple[str, str]]:
     context = click.Context(
-        command, parent, name, terminal_width=COLUMNS, max_content_width=COLUMNS, **command.context_settings
+        command, parent, name, terminal_width=COLUMNS - 2, max_content_width=COLUMNS, **command.context_settings
     )
     yield context.command_path, command.get_help(context)
     if isinstance(command, click.Group):

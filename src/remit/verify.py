@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,17 +17,21 @@ from typing import Any
 import orjson
 
 from remit.core import entries as e
-from remit.core.canonical import canonical, commitment
+from remit.core.canonical import canonical, commitment, plain
 from remit.core.conditions import JsonSchema
 from remit.core.decide import Approval, Verdict, decide
 from remit.core.entries import Entry, Head, Outcome, follow, unseal
 from remit.core.facts import root_types, roots
 from remit.core.lifecycle import CallState, CallStatus, ReviewState, ReviewStatus, RunState, State, apply
 from remit.core.policy import PolicySet, load_policies
-from remit.core.tools import ToolSpec, call_digest, idempotency_key
+from remit.core.tools import Repeat, ToolSpec, call_digest, idempotency_key
 from remit.errors import BadInput, RemitError, Tampered
 
 _FILES = ("entries.jsonl", "payloads.jsonl", "artifacts.jsonl", "README.txt")
+_UNREADABLE = (OSError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
+"""What reading a file of a bundle may raise; the last two are a zip's that is encrypted or of another kind."""
+_UNFIT = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What values that were never checked may raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +84,9 @@ class _Bundle:
         try:
             self._root: Path | zipfile.Path = path if path.is_dir() else zipfile.Path(path)
             manifest = orjson.loads((self._root / "manifest.json").read_bytes())
-        except (OSError, KeyError, zipfile.BadZipFile) as error:
+        except _UNREADABLE as error:
             raise BadInput(f"`{path}` is not an export: there is no manifest.json in it") from error
-        except orjson.JSONDecodeError as error:
+        except ValueError as error:
             raise BadInput(f"`{path}`: manifest.json is not JSON: {error}") from error
         if not isinstance(manifest, dict) or manifest.get("format") != "remit export":
             raise BadInput(f"`{path}`: manifest.json is not the manifest of a Remit export")
@@ -113,7 +118,8 @@ class _Verifier:
         self._broken: set[str] = set()
         self._payloads: dict[tuple[str, int, str], tuple[bytes, bytes]] = {}
         self._artifacts: dict[str, bytes] = {}
-        self._policies: dict[str, _Policies] = {}
+        self._policies: dict[str, list[_Policies]] = {}
+        self._single_operator = False
         self._args: dict[tuple[str, str], dict[str, object]] = {}
         self._used: dict[str, str] = {}
 
@@ -124,7 +130,7 @@ class _Verifier:
             self._read_payloads()
             for number, line in self._bundle.lines("entries.jsonl"):
                 self._entry(number, line)
-        except (OSError, KeyError, zipfile.BadZipFile, EOFError) as error:
+        except _UNREADABLE as error:
             self._bad("bundle", f"it can't be read to its end: {error}")
         self._ends()
         for stream, seq, path in list(self._payloads)[:20]:
@@ -142,7 +148,7 @@ class _Verifier:
             try:
                 if not isinstance(files, dict) or self._bundle.digest(name) != files.get(name):
                     self._bad(name, "it is not the file that the manifest describes: its SHA-256 differs")
-            except (OSError, KeyError, zipfile.BadZipFile) as error:
+            except _UNREADABLE as error:
                 self._bad(name, f"it is missing or can't be read: {error}")
 
     def _read_artifacts(self) -> None:
@@ -155,7 +161,7 @@ class _Verifier:
                     self._bad(place, f"{row['kind']} {row['digest']}: the data has another SHA-256")
                 else:
                     self._artifacts[row["digest"]] = data
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+            except _UNFIT as error:
                 self._bad(place, f"not an artifact: {error}")
 
     def _read_payloads(self) -> None:
@@ -165,17 +171,18 @@ class _Verifier:
                 key = (row["stream"], row["seq"], row["path"])
                 self._payloads[key] = (bytes.fromhex(row["salt"]), row["value"].encode())
                 self._done.payloads += 1
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+            except _UNFIT as error:
                 self._bad(f"payloads.jsonl:{number}", f"not a payload: {error}")
 
     def _entry(self, number: int, line: bytes) -> None:
         self._done.entries += 1
         try:
             entry = unseal(line)
-        except RemitError as error:
+            exact = canonical(orjson.loads(line)) == line
+        except (RemitError, *_UNFIT) as error:
             return self._bad(f"entries.jsonl:{number}", str(error))
         place = f"entries.jsonl:{number}: {entry.stream}#{entry.seq} {entry.kind}"
-        if canonical(orjson.loads(line)) != line:
+        if not exact:
             self._bad(place, "these are not the canonical bytes of the entry")
         if entry.stream in self._broken:
             return None
@@ -184,15 +191,15 @@ class _Verifier:
             self._heads[entry.stream] = follow(entry, self._heads.get(entry.stream, Head()))
             if entry.stream.startswith(("run/", "review/")):
                 self._states[entry.stream] = apply(before, entry)
-        except Tampered as error:
+        except (Tampered, *_UNFIT) as error:
             # One broken link says all that can be said of a stream: what follows hangs on it.
             self._broken.add(entry.stream)
             return self._bad(f"entries.jsonl:{number}", str(error))
         values = self._disclosed(place, entry)
         try:
             self._meaning(place, entry, before, values)
-        except RemitError as error:
-            self._bad(place, str(error))
+        except (RemitError, *_UNFIT) as error:
+            self._bad(place, str(error) or type(error).__name__)
         return None
 
     def _disclosed(self, place: str, entry: Entry) -> dict[str, bytes]:
@@ -233,7 +240,8 @@ class _Verifier:
     def _meaning(self, place: str, entry: Entry, before: State | None, values: Mapping[str, bytes]) -> None:
         body, state = entry.body, self._states.get(entry.stream)
         if isinstance(body, e.PolicyLoaded):
-            self._policies[body.digest] = _Policies(body, self._artifacts)
+            self._single_operator = body.single_operator
+            self._policies.setdefault(body.digest, []).append(_Policies(body, self._artifacts))
         elif isinstance(body, e.ReviewRuled):
             self._ruled(place, entry, body)
         elif not isinstance(before, RunState) or not isinstance(state, RunState):
@@ -247,7 +255,10 @@ class _Verifier:
             self._decided(place, body.call, args, body.verdict, body.key, values, None)
         elif isinstance(body, e.CallDecidedAgain):
             call = before.calls[body.id]
+            policies = self._policies.get(body.verdict.policies)
             approval = self._approved(place, entry, call, body.rulings, used=bool(body.key))
+            if policies and not policies[-1].single_operator and any(map(self._is_single_operator, body.rulings)):
+                self._bad(place, "it rests on a ruling in single-operator mode, which its policy set has switched off")
             if call.record is not None:
                 args = self._args.get((entry.stream, body.id))
                 self._decided(place, call.record, args, body.verdict, body.key, values, approval)
@@ -255,6 +266,8 @@ class _Verifier:
             call = before.calls[body.id]
             if body.because == "ruled":
                 self._approved(place, entry, call, body.rulings, used=True)
+            elif not self._may_repeat(call, body.because):
+                self._bad(place, "it was run again by guess: neither its tool nor a person permits that")
             if body.key != call.key:
                 self._bad(place, "it was run again with another idempotency key")
         elif isinstance(body, e.CallSettled):
@@ -271,7 +284,7 @@ class _Verifier:
             self._bad(place, "the rules it says were shown are not the rules that the review shows")
         if not body.single_operator:
             self._bad(place, "an unsigned ruling that wasn't made in single-operator mode")
-        elif not any(known.single_operator for known in self._policies.values()):
+        elif not self._single_operator:
             self._bad(place, "made in single-operator mode, which no policy set had switched on")
 
     def _approved(
@@ -302,6 +315,21 @@ class _Verifier:
         self._done.approvals += used
         return Approval(disclosed)
 
+    def _is_single_operator(self, ruling: e.Ruling) -> bool:
+        review = self._states.get(f"review/{ruling.review}")
+        return isinstance(review, ReviewState) and review.ruled is not None and review.ruled.single_operator
+
+    def _may_repeat(self, call: CallState, because: str) -> bool:
+        """Whether the tool's spec permits it to be run again without asking anybody."""
+        if call.record is None or call.status is not CallStatus.INTENDED:
+            return False
+        data = self._artifacts.get(call.record.tool_digest)
+        if data is None:
+            self._done.notes.append(f"call `{call.id}`: run again, and its tool's spec is not in the bundle")
+            return True
+        spec = ToolSpec.from_document(plain(data))
+        return spec.probe if because == "probe" else because == "repeat" and spec.repeat is not Repeat.ONCE
+
     def _settled(self, place: str, call: CallState, body: e.CallSettled) -> None:
         if call.status is CallStatus.IN_DOUBT and not body.ok:
             return  # given up: there was no further effect
@@ -319,16 +347,17 @@ class _Verifier:
         """Decides again from what was recorded: the same call, facts and policies give the same verdict."""
         if bool(key) != (said.outcome is Outcome.ALLOW):
             self._bad(place, f"the verdict is {said.outcome}, but it was {'intended' if key else 'not intended'}")
-        policies = self._policies.get(said.policies)
-        if policies is None:
+        loaded = self._policies.get(said.policies)
+        if not loaded:
             return self._bad(place, f"decided under policy set {said.policies[:12]}, which was not loaded before it")
         if args is None or "/facts" not in values:
             self._done.notes.append(f"{place}: not decided again: its arguments or facts are not disclosed")
             return None
-        tool = policies.tools.get(call.tool)
-        if tool is None or tool.digest != call.tool_digest:
+        # The same files may have been checked against the tools of several apps: by whom was this decided?
+        policies = next((one for one in reversed(loaded) if one.has(call)), None)
+        if policies is None:
             return self._bad(place, f"tool `{call.tool}` is not the one that the policies were checked against")
-        seen = roots(orjson.loads(values["/facts"]), tool, args)
+        seen = roots(plain(values["/facts"]), policies.tools[call.tool], args)
         verdict = decide(call.tool, seen, policies.load(), approval)
         if (verdict.outcome, verdict.rules, verdict.broken, verdict.shadow) != (
             said.outcome, said.rules, said.broken, said.shadow,
@@ -349,15 +378,19 @@ class _Policies:
         self.single_operator = body.single_operator
         self._digest = body.digest
         try:
-            types = orjson.loads(artifacts[body.types])
+            types = plain(artifacts[body.types])
             self._texts: dict[str, str] = orjson.loads(artifacts[body.texts])["files"]
             self.tools = {name: ToolSpec.from_document(row["spec"]) for name, row in types.items()}
             self._facts: dict[str, dict[str, JsonSchema]] = {name: row["facts"] for name, row in types.items()}
-        except (KeyError, TypeError, ValueError) as error:
+        except _UNFIT as error:
             raise Tampered(
                 f"the policy files, or the tools they were checked against, are not there: {error}"
             ) from error
         self._loaded: PolicySet | None = None
+
+    def has(self, call: e.CallRecord) -> bool:
+        """Whether these policies were checked against exactly the tool that was called."""
+        return call.tool in self.tools and self.tools[call.tool].digest == call.tool_digest
 
     def load(self) -> PolicySet:
         """Returns the set, compiled. Raises PolicyError, or Tampered where it isn't the set of that digest."""
@@ -375,7 +408,7 @@ def _args(call: e.CallRecord, values: Mapping[str, bytes]) -> dict[str, object] 
     """The call's arguments, where all of them are disclosed."""
     if any(f"/args/{name}" not in values for name in call.args):
         return None
-    return {name: orjson.loads(values[f"/args/{name}"]) for name in call.args}
+    return {name: plain(values[f"/args/{name}"]) for name in call.args}
 
 
 def _rules(verdict: Verdict) -> str:

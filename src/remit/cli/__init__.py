@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import re
 import sys
 from contextlib import suppress
 
@@ -28,6 +29,7 @@ _COMMANDS = {
     "review": ("remit.cli.review", "review", "Rule on escalated calls."),
     "policy": ("remit.cli.policy", "policy", "Check policies."),
     "audit": ("remit.cli.audit", "audit", "Export the journal and verify exports."),
+    "keys": ("remit.cli.keys", "keys", "Manage the keys that sign checkpoints and exports."),
     "init": ("remit.cli.init", "init", "Make a working project in an empty folder."),
     "demo": ("remit.cli.demo", "demo", "Watch a governed run from end to end."),
 }
@@ -74,11 +76,8 @@ def main() -> None:
         code = cli(standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
-    except click.UsageError as error:
-        _complain(error.format_message(), error.ctx)
-        code = USAGE
     except click.ClickException as error:
-        _complain(error.format_message())
+        _misused(error)
         code = USAGE
     except click.Abort:
         click.echo("stopped", err=True)
@@ -91,7 +90,8 @@ def main() -> None:
         code = FAILED
     except OSError as error:
         _discard_output()
-        _complain(f"stdout or stderr: {error.strerror or error}")
+        place = f"`{error.filename}`" if error.filename else "its output can't be written"
+        _complain(f"{place}: {error.strerror or error}")
         code = FAILED
     sys.exit(code if isinstance(code, int) else DONE)
 
@@ -115,22 +115,28 @@ def _open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _complain(text: str, ctx: click.Context | None = None) -> None:
+def _complain(text: str) -> None:
     with suppress(OSError):
-        if ctx is not None:
-            click.echo(ctx.get_usage(), err=True)
         click.echo(f"remit: {complaint(text)}", err=True)
-        if ctx is not None:
-            click.echo(f"try `{ctx.command_path} --help`", err=True)
+
+
+def _misused(error: click.ClickException) -> None:
+    """Says what click says, as we say things; without a subcommand it says the help."""
+    words = error.format_message()
+    if words.startswith("Usage:"):
+        click.echo(words, err=True)
+        return
+    _complain(re.sub(r"'([^']*)'", r"`\1`", words[:1].lower() + words[1:]).rstrip("."))
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        click.echo(f"try `{error.ctx.command_path} --help`", err=True)
 
 
 def _discard_output() -> None:
     """Lets the interpreter's last flush go nowhere: nobody reads any more."""
     null = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):
+        try:
             stream.flush()
-            continue
-        with suppress(OSError, ValueError, AttributeError):
+        except OSError:
             os.dup2(null, stream.fileno())
     os.close(null)

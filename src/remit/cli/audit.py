@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from remit.cli.output import folded, heading, print_json
+from remit.cli.output import escaped, folded, heading, mark, print_json
 from remit.cli.settings import asynchronous, json_option, settings, store_option
 from remit.errors import BadInput
 from remit.export.bundle import export as write_bundle
@@ -48,7 +48,7 @@ async def export(runs: tuple[str, ...], all_: bool, output: str, store: str | No
     click.echo(
         f"{heading(output)}: {manifest.entries} entries of {manifest.streams} streams, {manifest.payloads} payloads"
     )
-    click.echo(f"  check it with `remit audit verify {output}`, on any machine")
+    click.echo(escaped(f"  check it with `remit audit verify {output}`, on any machine"))
     return None
 
 
@@ -74,17 +74,17 @@ def _row(found: Verification) -> dict[str, Any]:
 
 
 def _print(bundle: str, found: Verification) -> None:
-    click.echo(f"{heading(bundle)} {'holds' if found.ok else 'DOES NOT HOLD'}")
+    click.echo(f"{heading(bundle)} {mark('holds' if found.ok else 'DOES NOT HOLD')}")
     click.echo(f"  {found.entries} entries in {found.streams} streams: every hash chain checked")
     click.echo(f"  {found.payloads} payloads compared with what the entries commit to")
     click.echo(f"  {found.decisions} decisions made again from their facts and policies")
     click.echo(f"  {found.effects} effects, each with an allow verdict before it")
     click.echo(f"  {found.approvals} approvals: of exactly that call, in time, used once")
     for note in found.notes[:5]:
-        click.echo(folded(note, "  note: "))
+        click.echo(folded(escaped(note), "  note: "))
     if len(found.notes) > 5:
         click.echo(f"  and {len(found.notes) - 5} more notes; see --json")
     for problem in found.problems[:10]:
-        click.echo(folded(str(problem), "  problem: "))
+        click.echo(folded(escaped(str(problem)), "  problem: "))
     if len(found.problems) > 10:
         click.echo(f"  and {len(found.problems) - 10} more problems; see --json")

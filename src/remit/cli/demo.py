@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
-import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ import click
 import orjson
 
 import remit
-from remit.cli.output import folded, heading, mark, value
+from remit.cli.output import escaped, folded, heading, mark, terminal, value
 from remit.errors import RemitError
 
 _INVOICES = "payables/invoices"
@@ -36,7 +37,7 @@ def demo(keep: str | None) -> None:
         _copy_example(folder)
         _Story(folder).tell()
         if keep:
-            click.echo(f"\nEverything is in {folder}; look around with `remit runs list` there.")
+            click.echo("\n" + escaped(f"Everything is in {folder}; look around with `remit runs list` there."))
 
 
 @contextmanager
@@ -79,106 +80,128 @@ class _Story:
             " purpose: where an invoice tells it to pay another account, it obeys. What it may do is in"
             " policies/payables.yaml.",
         )
-        report = self._remit(
-            "run", "--input", f"invoices={_INVOICES}", "--principal", "books@example.com", codes=(8,)
-        )
+        report = self._json("run", "--input", f"invoices={_INVOICES}", "--principal", "books@example.com", codes=(8,))
         self.run = report[0]["run"]
-        self._calls()
+        waiting = self._calls()
         self._say(
             "Three payments wait for people",
-            "The run is parked: no process, no memory. The reviews are in the store.",
+            "The run is parked: no process, no memory. The reviews are in the store, for whoever may rule.",
         )
-        reviews = self._remit("review", "list")
-        for row in reviews:
-            click.echo(
-                f"  {row['review']}  {row['tool']} in queue {row['queue']}, expires {row['expires'][:10]}"
-            )
-        self._rule(reviews)
+        self._shown("review", "list")
+        self._rule(waiting)
         self._say(
             "Another process goes on",
-            "The agent runs again from the top; what it did before is answered from the journal.",
+            "The agent runs again from the top; what it did before is answered from the journal, and nothing is"
+            " paid twice.",
         )
-        done = self._remit("resume", self.run)
+        done = self._json("resume", self.run)
         self._outcome(done[0]["output"])
         self._audit()
+        self._tamper()
 
-    def _calls(self) -> None:
-        """Tells what was decided of each payment, and why."""
-        view = self._remit("runs", "show", self.run, quiet=True)[0]
+    def _calls(self) -> list[str]:
+        """Tells what was decided of each payment, and why; returns the open reviews, in the calls' order."""
+        view = self._json("runs", "show", self.run, quiet=True)[0]
+        reviews = []
         for call in view["calls"]:
             if call["tool"] != "pay":
                 continue
             args = call["args"]
-            what = f"{args['amount']} {args['currency']} to {args['supplier']}"
-            click.echo(f"  {mark(call['outcome']):<9} {what}")
+            click.echo(
+                f"  {mark(call['outcome'])}{' ' * (8 - len(call['outcome']))}  {args['amount']:>8} {args['currency']}"
+                f"  {value(args['supplier'])}"
+            )
             if call["outcome"] != "allow":
                 for reason in call["reasons"]:
-                    click.echo(folded(value(reason), " " * 12))
+                    click.echo(folded(escaped(reason), " " * 26))
+            reviews += [review["review"] for review in call["reviews"]]
+        return reviews
 
-    def _rule(self, reviews: list[dict[str, Any]]) -> None:
-        large, credit, unknown = (row["review"] for row in reviews)
+    def _rule(self, reviews: list[str]) -> None:
+        large, credit, unknown = reviews
         self._say(
             "A person rules",
-            "Approving binds to exactly this call, once; denying needs a reason, and is final.",
+            "An approval is for exactly this call, once. A no needs a reason, and is final.",
         )
-        self._remit("review", "approve", large, "--reason", "ordered on 12 October, catalogue received")
-        self._remit("review", "deny", credit, "--reason", "set it off against the next invoice")
-        self._remit("review", "deny", unknown, "--reason", "we ordered no tiles")
-        again = self._remit("review", "approve", credit, codes=(7,), failing=True)
-        click.echo(folded(again, "  "))
+        self._shown("review", "approve", large, "--reason", "ordered on 12 October, catalogue received", first=True)
+        self._shown("review", "deny", credit, "--reason", "set it off against the next invoice", first=True)
+        self._shown("review", "deny", unknown, "--reason", "we ordered no tiles", first=True)
+        self._shown("review", "approve", credit, codes=(7,))
 
     def _outcome(self, output: dict[str, Any]) -> None:
         for document in output["documents"]:
+            outcome = document["outcome"]
+            word = mark(outcome, "done" if outcome == "paid" else "refused")
             click.echo(
-                f"  {document['outcome']:<9} {document['amount']:>8} {document['currency']}  {document['supplier']}"
+                f"  {word}{' ' * (8 - len(outcome))}  {document['amount']:>8} {document['currency']}"
+                f"  {value(document['supplier'])}"
             )
             if document["outcome"] != "paid":
-                click.echo(folded(document["why"], " " * 12))
-        click.echo(f"  paid {output['paid']} documents, {output['total']} EUR in all")
+                click.echo(folded(escaped(document["why"]), " " * 26))
+        click.echo(f"  {output['paid']} documents are paid, {output['total']} EUR in all.")
 
     def _audit(self) -> None:
         self._say(
             "An auditor checks it",
             "The export is a folder of files; checking it needs neither this machine nor its word.",
         )
-        self._remit("audit", "export", "--all", "-o", "export")
-        found = self._remit("audit", "verify", "export")[0]
-        click.echo(
-            f"  holds: {found['entries']} entries chained, {found['decisions']} decisions made again,"
-            f" {found['effects']} effects each with a verdict before it"
+        self._shown("audit", "export", "--all", "-o", "export", first=True)
+        self._shown("audit", "verify", "export")
+
+    def _tamper(self) -> None:
+        """Changes one byte of a recorded amount, and makes the manifest's checksum fit again."""
+        payloads = self.folder / "export" / "payloads.jsonl"
+        before = payloads.read_bytes()
+        place = next(
+            match.start(1) for match in re.finditer(rb'"path":"/args/amount".*?"\\"(\d)', before) if match[1] == b"4"
         )
-        entries = self.folder / "export" / "entries.jsonl"
-        data = bytearray(entries.read_bytes())
-        place = data.index(b'"outcome":"deny"') + len('"outcome":"')
-        data[place] ^= 1
-        entries.write_bytes(data)
-        self._say("Somebody changes it", "A byte of a recorded verdict is changed in the export.")
-        broken = self._remit("audit", "verify", "export", codes=(1,))[0]
-        for problem in broken["problems"][:3]:
-            click.echo(folded(f"{problem['place']}: {problem['message']}", "  "))
+        after = before[:place] + b"9" + before[place + 1 :]
+        payloads.write_bytes(after)
+        manifest = self.folder / "export" / "manifest.json"
+        was, is_now = (hashlib.sha256(data).hexdigest().encode() for data in (before, after))
+        manifest.write_bytes(manifest.read_bytes().replace(was, is_now))
+        self._say(
+            "Somebody changes a byte of it",
+            "The amount that was approved, in the auditor's copy; and the manifest's checksum, so that it fits again.",
+        )
+        start = before.rindex(b"\n", 0, place) + 1
+        for name, data in (("before", before), ("after", after)):
+            line = orjson.loads(data[start : data.index(b"\n", place)])
+            byte = f"payloads.jsonl, byte {place} is `{chr(data[place])}`"
+            click.echo(f"  {name:<6}  {byte}: {line['path']} of {line['stream']}#{line['seq']} is {line['value']}")
+        lines = self._remit("audit", "verify", "export", codes=(1,)).stdout.splitlines()
+        problems = next(number for number, line in enumerate(lines) if "problem:" in line)
+        for text in (lines[0], *lines[problems:]):
+            click.echo(f"  {text}")
 
     # --- telling ---
 
     def _say(self, title: str, text: str) -> None:
         self._step += 1
         click.echo(f"\n{heading(f'{self._step}. {title}')}")
-        click.echo(textwrap.fill(text, 110))
+        click.echo(folded(text))
+
+    def _shown(self, *command: str, codes: tuple[int, ...] = (0,), first: bool = False) -> None:
+        """Runs a command and shows what it prints, or the first line of that."""
+        done = self._remit(*command, codes=codes)
+        for line in (done.stdout + done.stderr).splitlines()[: 1 if first else None]:
+            click.echo(f"  {line}")
+
+    def _json(self, *command: str, codes: tuple[int, ...] = (0,), quiet: bool = False) -> Any:
+        return orjson.loads(self._remit(*command, codes=codes, hidden=("--json",), quiet=quiet).stdout)
 
     def _remit(
-        self, *command: str, codes: tuple[int, ...] = (0,), quiet: bool = False, failing: bool = False
-    ) -> Any:
-        """Runs `remit` in a process of its own; returns what it printed as JSON, or its error's words."""
+        self, *command: str, codes: tuple[int, ...], hidden: tuple[str, ...] = (), quiet: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs `remit` in a process of its own, with nothing of this one's settings."""
         if not quiet:
-            click.echo(f"  $ {shlex.join(('remit', *command))}")
-        variables = {**os.environ, "PAYABLES_BOOKS": "books", "NO_COLOR": "1"}
-        for name in ("REMIT_STORE", "REMIT_POLICIES", "REMIT_APP"):
-            variables.pop(name, None)
+            click.echo(folded(shlex.join(("remit", *command)), "  $ "))
+        variables = {name: text for name, text in os.environ.items() if not name.startswith("REMIT_")}
+        variables |= {"PAYABLES_BOOKS": "books", "NO_COLOR": "1", "COLUMNS": str(terminal() - 2), "PYTHONUTF8": "1"}
         done = subprocess.run(
-            [sys.executable, "-m", "remit", *command, "--json"],
-            cwd=self.folder, env=variables, capture_output=True, text=True, check=False,
+            [sys.executable, "-m", "remit", *command, *hidden],
+            cwd=self.folder, env=variables, capture_output=True, encoding="utf-8", check=False,
         )  # fmt: skip
         if done.returncode not in codes:
-            raise RemitError(
-                f"`remit {' '.join(command)}` ended with {done.returncode}: {done.stderr.strip()}"
-            )
-        return done.stderr.strip() if failing else orjson.loads(done.stdout)
+            raise RemitError(f"`remit {' '.join(command)}` ended with {done.returncode}: {done.stderr.strip()}")
+        return done

@@ -17,14 +17,18 @@ def log_options(function: Callable[..., R]) -> Callable[..., R]:
     """Adds `--log-format` and `--log-level`, and sets up the operators' logs on stderr."""
 
     @click.option(
-        "--log-format", type=click.Choice(["console", "json"]), default="console", show_default=True
+        "--log-format",
+        type=click.Choice(["console", "json"]),
+        default="console",
+        show_default=True,
+        help="How the operators' logs on stderr look.",
     )
     @click.option(
         "--log-level",
         type=click.Choice(["debug", "info", "warning", "error"]),
         default="warning",
         show_default=True,
-        help="Logs go to stderr.",
+        help="From which level on they are written; info tells of every call.",
     )
     @wraps(function)
     def wrapped(*args: Any, log_format: str, log_level: str, **kwargs: Any) -> R:

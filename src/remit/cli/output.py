@@ -6,6 +6,7 @@ or look like something else.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -20,11 +21,13 @@ import orjson
 
 STYLES = {
     "done": "green",
+    "holds": "green",
     "approved": "green",
     "allow": "green",
     "settled": "green",
     "consumed": "green",
     "failed": "red",
+    "DOES NOT HOLD": "red",
     "denied": "red",
     "deny": "red",
     "refused": "red",
@@ -44,7 +47,10 @@ _BLANK: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 _MARKS: Final = 2
 """Combining marks that a character may carry: more can cover the lines above."""
 _SHORT: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_LINE: Final = 76
+"""Characters of JSON that stay on one line."""
 _CELL: Final = 40
+"""Columns after which a table's cell is cut; its last one never is."""
 _LAST: Final = 24
 """Columns that a table's last cell needs; with less it goes below the others."""
 
@@ -68,17 +74,18 @@ def _escape(character: str) -> str:
     return _SHORT.get(character) or "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4))
 
 
-def value(found: object, longest: int | None = None) -> str:
+def value(found: object, longest: int | None = None, *, quoted: bool = False) -> str:
     """Returns a JSON value on one line, as a person reads it; over `longest` characters it is cut, and that is said.
 
     A text stands as it is, or in quotes where that would not be plain: with escapes in it, empty, or with
-    spaces at its ends.
+    spaces at its ends; with `quoted` always.
     """
-    text = found if isinstance(found, str) else orjson.dumps(found).decode()
+    text = found if isinstance(found, str) else _json(found)
     part = text if longest is None else text[:longest]
     cut = f"… ({len(text)} characters)" if len(part) < len(text) else ""
     shown = escaped(part)
-    if isinstance(found, str) and (shown != part or "\\" in part or part[:1] in ("", " ", '"') or part[-1:] == " "):
+    quoted = quoted or shown != part or "\\" in part or part[:1] in ("", " ", '"') or part[-1:] == " "
+    if isinstance(found, str) and quoted:
         shown = '"' + escaped(part.replace("\\", "\\\\").replace('"', '\\"')) + '"'
     return shown + cut
 
@@ -87,12 +94,31 @@ def pretty(found: object, longest: int | None = None) -> str:
     """Returns a JSON value for reading: objects and arrays over several lines, each line harmless."""
     if not isinstance(found, (dict, list)) or not found:
         return value(found, longest)
-    text = orjson.dumps(found, option=orjson.OPT_INDENT_2).decode()
+    text = _laid_out(found, "")
     cut = ""
     if longest is not None and len(text) > longest:
         cut = f"\n… ({len(text)} characters; all of them with --json)"
         text = text[:longest].rpartition("\n")[0]
     return "\n".join(escaped(line) for line in text.split("\n")) + cut
+
+
+def _json(found: object) -> str:
+    return json.dumps(found, ensure_ascii=False)
+
+
+def _laid_out(found: object, indent: str) -> str:
+    """Returns JSON with as many lines as it needs: what is short stays on one."""
+    line = _json(found)
+    if len(indent) + len(line) <= _LINE or not isinstance(found, (dict, list)) or not found:
+        return line
+    deeper = indent + "  "
+    if isinstance(found, dict):
+        items = [f"{_json(name)}: {_laid_out(item, deeper)}" for name, item in found.items()]
+    else:
+        items = [_laid_out(item, deeper) for item in found]
+    first, last = "{}" if isinstance(found, dict) else "[]"
+    inner = ",\n".join(deeper + item for item in items)
+    return f"{first}\n{inner}\n{indent}{last}"
 
 
 def complaint(text: str) -> str:
@@ -161,9 +187,10 @@ def fields(pairs: Iterable[tuple[str, str]], indent: int = 2) -> None:
         click.echo(folded(value, " " * indent + name.ljust(widest) + "  "))
 
 
-def mark(word: str) -> str:
-    """Returns a status word, coloured where that can be seen."""
-    return click.style(word, fg=STYLES[word]) if word in STYLES and is_coloured() else word
+def mark(word: str, like: str = "") -> str:
+    """Returns a status word, coloured (as the word `like` is) where that can be seen."""
+    style = STYLES.get(like or word)
+    return click.style(word, fg=style) if style and is_coloured() else word
 
 
 def heading(text: str) -> str:

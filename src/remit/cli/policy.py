@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from remit.cli.output import heading, print_json
+from remit.cli.output import heading, print_json, print_table
 from remit.cli.settings import json_option, settings
 from remit.core.policy import CompiledRule, PolicySet
 from remit.errors import SettingsError
@@ -29,9 +29,7 @@ def check(folder: str | None, app: str | None, as_json: bool) -> None:
     """
     found = settings(policies=folder, app=app)
     if not found.app:
-        raise SettingsError(
-            "rules are checked against tools: name the graph with --app, or set `app` in remit.toml"
-        )
+        raise SettingsError("rules are checked against tools: name the graph with --app, or set `app` in remit.toml")
     registry = Registry([load_graph(found.app)])
     policies = load_folder(found.policies, read_policies(found.policies), registry.specs, registry.root_types)
     tools = _tools_by_rule(policies, registry)
@@ -41,16 +39,20 @@ def check(folder: str | None, app: str | None, as_json: bool) -> None:
     ]
     if as_json:
         return print_json(rows)
-    unruled = sorted(name for name in registry.tools if not policies.rules_for(name))
     click.echo(f"{heading(found.policies)}: {len(rows)} rules for {len(registry.tools)} tools: they load")
-    for row in rows:
-        shadow = " (shadow)" if row["mode"] == "shadow" else ""
-        to = f" to {row['queue']}" if row["queue"] else ""
-        click.echo(f"  {row['rule']}  {row['effect']}{to}{shadow}  on {', '.join(row['tools'])}")
-    for name in unruled:
-        click.echo(f"  no rule speaks of tool `{name}`: it is always denied")
-    click.echo(f"  digest {policies.digest}")
+    cells = [
+        (rule.name, _effect(rule.effect.value, mode), rule.queue, ", ".join(names))
+        for (rule, mode), names in tools.items()
+    ]
+    print_table(("RULE", "EFFECT", "TO", "TOOLS"), cells, "there is no rule: everything is denied")
+    for name in sorted(name for name in registry.tools if not policies.rules_for(name)):
+        click.echo(f"no rule speaks of tool `{name}`: it is always denied")
+    click.echo(f"digest {policies.digest}")
     return None
+
+
+def _effect(effect: str, mode: str) -> str:
+    return effect if mode == "enforce" else f"{effect} ({mode})"
 
 
 def _tools_by_rule(policies: PolicySet, registry: Registry) -> dict[tuple[CompiledRule, str], list[str]]:

@@ -7,7 +7,18 @@ from typing import Any
 import click
 import msgspec
 
-from remit.cli.output import fields, heading, mark, moment, print_json, print_table, until, value
+from remit.cli.output import (
+    escaped,
+    fields,
+    heading,
+    mark,
+    moment,
+    pretty,
+    print_json,
+    print_table,
+    until,
+    value,
+)
 from remit.cli.settings import asynchronous, json_option, settings, store_option
 from remit.errors import Stale
 from remit.runtime.ambient import System, user
@@ -38,10 +49,8 @@ async def list_(all_: bool, store: str | None, as_json: bool) -> None:
         for row in found:
             reasons = [] if row.problem else (await review_view(journal, row.review))["shown"]["reasons"]
             rest = until(row.expires, now) if row.open else row.reviewer
-            rows.append(
-                (row.review, row.status, row.queue, row.tool, rest, "; ".join(reasons) or row.problem)
-            )
-    columns = ("REVIEW", "STATUS", "QUEUE", "TOOL", "EXPIRES", "WHY")
+            rows.append((row.review, row.status, row.queue, row.tool, rest, "; ".join(reasons) or row.problem))
+    columns = ("REVIEW", "STATUS", "QUEUE", "TOOL", "RULED BY" if all_ else "EXPIRES", "WHY")
     print_table(columns, rows, "nothing waits for a review")
     return None
 
@@ -68,9 +77,7 @@ async def show(review_id: str, store: str | None, as_json: bool) -> None:
 @store_option
 @json_option
 @asynchronous
-async def approve(
-    review_id: str, reason: str, if_digest: str | None, store: str | None, as_json: bool
-) -> None:
+async def approve(review_id: str, reason: str, if_digest: str | None, store: str | None, as_json: bool) -> None:
     """Approve the call of REVIEW, exactly as shown, once.
 
     Exit codes: 0 approved, 2 refused, 5 no such review, 7 ruled on before, changed or expired.
@@ -106,41 +113,48 @@ async def _rule(
     if as_json:
         return print_json([view])
     word = mark(view["status"])
-    click.echo(f"{heading('review ' + id)} is {word}: {view['shown']['tool']} in run {view['run']}")
+    click.echo(f"{heading('review ' + id)} is {word}: {escaped(view['tool'])} in run {view['run']}")
     click.echo(f"  the run goes on with `remit resume {view['run']}`, or by itself under `remit work`")
     return None
 
 
 def _print(view: dict[str, Any]) -> None:
+    """Everything there is to know before ruling; nothing is cut."""
     shown, ruling = view["shown"], view["ruling"]
     facts = shown.get("facts", {})
-    click.echo(f"{heading('review ' + view['review'])} in queue {view['queue']} is {mark(view['status'])}")
-    fields(("why", reason) for reason in shown["reasons"])
-    click.echo(f"\n{heading(shown['tool'])}  {shown['effect']}, {shown['repeat']}")
-    fields([*((name, value(found)) for name, found in shown["args"].items())])
+    click.echo(f"{heading('review ' + view['review'])} in queue {escaped(view['queue'])} is {mark(view['status'])}")
+    fields(("why", escaped(reason)) for reason in shown["reasons"])
+    click.echo(f"\n{heading(shown['tool'])}  {escaped(shown['effect'])}, {escaped(shown['repeat'])}")
+    fields([*((escaped(name), pretty(found)) for name, found in shown["args"].items())])
     click.echo(f"\n{heading('about the call')}")
+    is_open = view["status"] == "open"
+    expires = f"{moment(view['expires'])}, {until(view['expires'], System().now())}"
     fields(
         [
-            ("does", shown["description"]),
-            ("asked by", f"agent {shown['agent']}, for {shown['principal']}"),
-            ("in", f"run {shown['run']}, call {shown['call']}"),
-            ("rules", ", ".join(hit["rule"] for hit in view["rules"])),
-            ("has read", ", ".join(facts.get("labels", []))),
-            ("facts", value(facts.get("facts", {})) if facts.get("facts") else ""),
+            ("does", escaped(shown["description"])),
+            ("asked by", f"agent {escaped(shown['agent'])}, for {value(shown['principal'])}"),
+            ("in", f"run {escaped(shown['run'])}, call {escaped(shown['call'])}"),
+            ("rules", ", ".join(_hit(hit) for hit in view["rules"])),
+            ("has read", ", ".join(escaped(label) for label in facts.get("labels", []))),
+            ("facts", pretty(facts["facts"]) if facts.get("facts") else ""),
             ("run so far", _so_far(facts)),
             ("opened", moment(view["opened"])),
-            ("expires", f"{moment(view['expires'])}, {until(view['expires'], System().now())}"),
+            ("expires", expires if is_open else moment(view["expires"])),
             ("digest", view["digest"]),
         ]
     )
     if ruling:
         word = "approved" if ruling["approved"] else "denied"
         how = " in single-operator mode" if ruling["single_operator"] else ""
-        click.echo(f"\n{heading(word)} by {ruling['reviewer']} at {moment(ruling['at'])}{how}")
-        fields([("reason", ruling["reason"])])
-    elif view["status"] == "open":
+        click.echo(f"\n{heading(word)} by {value(ruling['reviewer'])} at {moment(ruling['at'])}{how}")
+        fields([("reason", value(ruling["reason"]) if ruling["reason"] else "")])
+    elif is_open:
         id = view["review"]
         click.echo(f"\nremit review approve {id} [--reason …]\nremit review deny {id} --reason …")
+
+
+def _hit(hit: dict[str, Any]) -> str:
+    return escaped(hit["rule"]) + (f" (broken: {escaped(hit['broken'])})" if hit["broken"] else "")
 
 
 def _so_far(facts: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 from dataclasses import asdict
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any
 import click
 import orjson
 
+from remit.cli import code_of
 from remit.cli.logging import log_options
-from remit.cli.output import fields, heading, mark, print_json, value
+from remit.cli.output import complaint, escaped, heading, mark, pretty, print_json
 from remit.cli.settings import Settings, asynchronous, json_option, policies_option, settings, store_option
-from remit.errors import BadInput, SettingsError, UnknownId
+from remit.errors import BadInput, RunError, SettingsError, UnknownId
 from remit.runtime.ambient import user
 from remit.runtime.app import Runtime
 from remit.runtime.load import load_run
@@ -27,13 +29,9 @@ _CODES = {"done": 0, "failed": 1, "waiting": 8}
 
 @click.command()
 @click.argument("target", required=False)
-@click.option(
-    "--input", "inputs", multiple=True, metavar="K=V", help="Input: k=v, k:=JSON, or @file.json; repeatable."
-)
+@click.option("--input", "inputs", multiple=True, metavar="K=V", help="Input: k=v, k:=JSON, or @file.json; repeatable.")
 @click.option("--principal", metavar="P", help="Whom the run acts for; the machine's user if not given.")
-@click.option(
-    "--wait/--no-wait", default=False, help="Stay until people have ruled, or leave and be resumed."
-)
+@click.option("--wait/--no-wait", default=False, help="Stay until people have ruled, or leave and be resumed.")
 @policies_option
 @store_option
 @json_option
@@ -53,20 +51,22 @@ async def run(
         raise SettingsError("run what? name a TARGET (`path/file.py:graph`), or set `app` in remit.toml")
     graph = load_graph(found.app)
     given = read_inputs(inputs)
-    async with Runtime(graph, store=found.store, policies=found.policies) as runtime:
+    async with open_runtime(found.app, found) as runtime:
         id = await runtime.start(graph, given, principal=principal or user(), target=found.app)
         if not as_json:
             click.echo(f"run {id}", err=True)
-        report = await runtime.resume(id, wait=wait)
+        try:
+            report = await runtime.resume(id, wait=wait)
+        except asyncio.CancelledError:
+            click.echo(f"stopped in the middle; go on with `remit resume {id}`", err=True)
+            raise
     show([report], as_json)
     ctx.exit(_CODES[report.status])
 
 
 @click.command()
 @click.argument("run_id", metavar="[RUN]", required=False)
-@click.option(
-    "--app", metavar="TARGET", help="The code to go on with; what the run was started with if not given."
-)
+@click.option("--app", metavar="TARGET", help="The code to go on with; what the run was started with if not given.")
 @click.option("--wait/--no-wait", default=False, help="Stay until people have ruled.")
 @policies_option
 @store_option
@@ -80,18 +80,26 @@ async def resume(
 ) -> None:  # fmt: skip
     """Go on with RUN from where it is, or with every run that can go on.
 
-    Exit codes: 0 done, 1 failed, 5 no such run, 7 driven by somebody else, 8 still waiting for reviews.
+    Exit codes: 0 done, 1 failed, 5 no such run, 7 driven by somebody else, 8 still waiting for reviews; of
+    several runs, the highest.
     """
     found = settings(store=store, policies=policies, app=app)
     reports: list[RunReport] = []
-    for target, runs in (await _targets(found, run_id)).items():
-        async with Runtime(load_graph(target), store=found.store, policies=found.policies) as runtime:
+    codes = [0]
+    for target, runs in (await _targets(found, run_id, app)).items():
+        async with open_runtime(target, found) as runtime:
             for id in runs:
-                reports.append(await runtime.resume(id, wait=wait))
-    if not reports and not as_json:
+                try:
+                    reports.append(await runtime.resume(id, wait=wait))
+                except RunError as error:
+                    if run_id is not None:
+                        raise
+                    click.echo(f"remit: {complaint(str(error))}", err=True)
+                    codes.append(code_of(error))
+    if len(codes) == 1 and not reports and not as_json:
         click.echo("no run is unfinished", err=True)
     show(reports, as_json)
-    ctx.exit(max((_CODES[report.status] for report in reports), default=0))
+    ctx.exit(max([*codes, *(_CODES[report.status] for report in reports)]))
 
 
 @click.command()
@@ -103,19 +111,29 @@ async def resume(
 @log_options
 @asynchronous
 async def work(app: str | None, once: bool, policies: str | None, store: str | None, as_json: bool) -> None:
-    """Drive runs as rulings come in and workers fail, until stopped.
+    """Drive runs as rulings come in and workers fail, until stopped (Ctrl-C or SIGTERM).
 
     Any number of workers may share a store: each run is driven by one at a time.
     """
     found = settings(store=store, policies=policies, app=app)
     if not found.app:
         raise SettingsError("work on what? name a graph with --app, or set `app` in remit.toml")
-    async with Runtime(load_graph(found.app), store=found.store, policies=found.policies) as runtime:
+    async with open_runtime(found.app, found) as runtime:
         if not once and not as_json:
-            click.echo(f"working on {found.app} in {found.store}; stop with Ctrl-C", err=True)
-        async with aclosing(runtime.work(once=once)) as reports:
-            async for report in reports:
-                show([report], as_json)
+            click.echo(escaped(f"working on {found.app} in {found.store}; stop with Ctrl-C"), err=True)
+        try:
+            async with aclosing(runtime.work(once=once)) as reports:
+                async for report in reports:
+                    show([report], as_json)
+        except asyncio.CancelledError:
+            click.echo("stopped", err=True)  # which is how this command ends: it is no failure
+
+
+def open_runtime(target: str, found: Settings) -> Runtime:
+    """Returns the runtime of the graph at `target`, with its store, policies, keys and anchor."""
+    return Runtime(
+        load_graph(target), store=found.store, policies=found.policies, keys=found.keys, anchor=found.anchor
+    )
 
 
 def read_inputs(inputs: tuple[str, ...]) -> object:
@@ -153,8 +171,11 @@ def _file(name: str) -> Any:
         raise BadInput(f"--input `@{name}`: it is not JSON: {error}") from error
 
 
-async def _targets(found: Settings, run: str | None) -> dict[str, list[str]]:
-    """Returns which runs to go on with, by the target their code is found at."""
+async def _targets(found: Settings, run: str | None, app: str | None) -> dict[str, list[str]]:
+    """Returns which runs to go on with, by the target their code is found at.
+
+    That is the app that the settings name, or where that holds another graph, what the run was started with.
+    """
     async with await Journal.open(found.store, create=False) as journal:
         projections = Projections(journal)
         if run is not None:
@@ -169,9 +190,9 @@ async def _targets(found: Settings, run: str | None) -> dict[str, list[str]]:
                 raise SettingsError(f"run `{id}` doesn't say where its code is: name it with --app")
             graph = load_graph(target)
             if graph.name != state.started.graph:
-                if run is None:
+                if run is None and app:
                     continue
-                if not state.started.target or state.started.target == target:
+                if not state.started.target or state.started.target == target or app:
                     raise UnknownId(f"run `{id}` is of graph `{state.started.graph}`, not of `{target}`")
                 target = state.started.target
             targets.setdefault(target, []).append(id)
@@ -186,9 +207,10 @@ def show(reports: list[RunReport], as_json: bool) -> None:
     for report in reports:
         click.echo(f"{heading(f'run {report.run}')} is {mark(report.status)}")
         if report.status == "waiting":
-            fields(("waits for", f"review {review}") for review in report.reviews)
+            for review in report.reviews:
+                click.echo(f"  waits for review {review}")
             click.echo(f"  look at them with `remit review list`, and go on with `remit resume {report.run}`")
         elif report.status == "failed":
             click.echo(f"  failed: {', '.join(report.failed)}; see `remit runs show {report.run}`")
         elif report.output is not None:
-            click.echo(value(orjson.dumps(report.output, option=orjson.OPT_INDENT_2).decode(), 20_000))
+            click.echo(pretty(report.output))

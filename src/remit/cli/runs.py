@@ -7,7 +7,7 @@ from typing import Any
 import click
 import msgspec
 
-from remit.cli.output import fields, folded, heading, mark, moment, print_json, print_table, value
+from remit.cli.output import escaped, fields, folded, heading, mark, moment, pretty, print_json, print_table, value
 from remit.cli.settings import asynchronous, json_option, settings, store_option
 from remit.runtime.views import run_view
 from remit.store.journal import Journal
@@ -29,23 +29,20 @@ async def list_(store: str | None, as_json: bool) -> None:
         found = await Projections(journal).runs()
     if as_json:
         return print_json({**msgspec.to_builtins(row), "status": _status(row)} for row in found)
-    columns = ("RUN", "STATUS", "GRAPH", "PRINCIPAL", "STARTED", "CALLS", "WAITING")
-    print_table(
-        columns,
-        [
-            (
-                row.run,
-                _status(row),
-                row.graph,
-                row.principal,
-                moment(row.started),
-                str(row.calls),
-                str(row.waiting or ""),
-            )
-            for row in found
-        ],
-        "no run in this store yet: start one with `remit run`",
-    )
+    columns = ("RUN", "STATUS", "WAITING", "CALLS", "STARTED (UTC)", "GRAPH", "PRINCIPAL")
+    rows = [
+        (
+            row.run,
+            _status(row),
+            str(row.waiting or ""),
+            str(row.calls),
+            moment(row.started).removesuffix(" UTC"),
+            row.graph,
+            row.problem or row.principal,
+        )
+        for row in found
+    ]
+    print_table(columns, rows, "no run in this store yet: start one with `remit run`")
     return None
 
 
@@ -64,69 +61,82 @@ async def show(run: str, store: str | None, as_json: bool) -> None:
     if as_json:
         return print_json([view])
     click.echo(f"{heading('run ' + view['run'])} is {mark(view['status'])}")
-    fields(
-        [
-            ("graph", f"{view['graph']} ({view['target']})" if view["target"] else view["graph"]),
-            ("principal", view["principal"]),
-            ("started", f"{moment(view['started'])} by {view['starter']}"),
-            ("ended", moment(view["ended"])),
-            ("policies", view["policies"][:12]),
-            ("input", value(view["input"], 500)),
-            ("spent", f"{view['spent']['calls']} calls, cost {view['spent']['cost']}"),
-        ]
-    )
+    _about(view)
     for task in view["tasks"]:
-        if task["status"] == "expanded":
-            continue
+        if task["instances"]:
+            continue  # a fan-out: each of its tasks is told
         click.echo(f"\n{heading(task['task'])}  {mark(task['status'])}")
-        if task["error"] or task["cause"]:
-            click.echo(folded(f"{task['cause']}: {task['error']}" if task["error"] else task["cause"], "  "))
+        if task["cause"]:
+            click.echo(folded(_error(task["cause"], task["error"]), "  "))
         for call in view["calls"]:
             if call["task"] == task["task"]:
                 _call(call)
     if view["output"] is not None:
         click.echo(f"\n{heading('output')}")
-        click.echo(folded(value(view["output"], 4_000), "  "))
+        click.echo(folded(pretty(view["output"], 8_000), "  "))
     return None
+
+
+def _about(view: dict[str, Any]) -> None:
+    fields(
+        [
+            ("graph", escaped(f"{view['graph']} ({view['target']})" if view["target"] else view["graph"])),
+            ("principal", value(view["principal"])),
+            ("started", f"{moment(view['started'])} by {value(view['starter'])}"),
+            ("ended", moment(view["ended"])),
+            ("policies", view["policies"][:12]),
+            ("input", value(view["input"], 500)),
+            ("failed", ", ".join(escaped(task) for task in view["failed"])),
+            ("spent", f"{view['spent']['calls']} calls, cost {view['spent']['cost']}"),
+        ]
+    )
 
 
 def _call(call: dict[str, Any]) -> None:
     position = call["call"].rpartition("#")[2]
-    click.echo(folded(f"#{position} {call['tool']}({_args(call['args'])})", "  "))
-    rules = (
-        ", ".join(hit["rule"] + (" (broken)" if hit["broken"] else "") for hit in call["rules"]) or "no rule"
-    )
-    verdict = f"{mark(call['outcome'])} by {rules}" if call["outcome"] else ""
+    click.echo(folded(f"{escaped(call['tool'])}({_args(call['args'])})", f"  #{position} "))
+    rules = ", ".join(hit["rule"] + (" (broken)" if hit["broken"] else "") for hit in call["rules"]) or "no rule"
+    broken = [hit for hit in call["broken"] if hit not in call["rules"]]
     fields(
         [
-            ("verdict", verdict),
-            *(("because", reason) for reason in call["reasons"] if call["outcome"] != "allow"),
-            ("shadow", ", ".join(f"would {hit['effect']}: {hit['rule']}" for hit in call["shadow"])),
+            ("verdict", f"{mark(call['outcome'])} by {escaped(rules)}" if call["outcome"] else ""),
+            *(("because", escaped(reason)) for reason in call["reasons"] if call["outcome"] != "allow"),
+            ("broken", ", ".join(escaped(hit["rule"]) for hit in broken)),
+            ("shadow", ", ".join(escaped(f"would {hit['effect']}: {hit['rule']}") for hit in call["shadow"])),
             *(("review", _review(review)) for review in call["reviews"]),
-            ("status", mark(call["status"]) + (f" ({call['because']})" if call["because"] else "")),
+            ("status", mark(call["status"]) + (f" ({escaped(call['because'])})" if call["because"] else "")),
             ("attempts", str(call["attempts"]) if call["attempts"] > 1 else ""),
             ("result", value(call["result"], 300) if call["ok"] else ""),
-            ("error", f"{call['cause']}: {call['error']}" if call["cause"] else value(call["error"])),
+            ("error", _error(call["cause"], call["error"])),
         ],
         indent=5,
     )
 
 
 def _review(review: dict[str, Any]) -> str:
-    by = f" by {review['reviewer']}" if review["reviewer"] else f", expires {moment(review['expires'])}"
-    return f"{review['review']} in {review['queue']}: {mark(review['status'])}{by}"
+    by = f" by {escaped(review['reviewer'])}" if review["reviewer"] else f", expires {moment(review['expires'])}"
+    return f"{review['review']} in {escaped(review['queue'])}: {mark(review['status'])}{by}"
+
+
+def _error(cause: str, error: str) -> str:
+    return ": ".join(escaped(part) for part in (cause, error) if part)
 
 
 def _args(args: Any) -> str:
     if not isinstance(args, dict):
         return value(args, 200)
-    return ", ".join(f"{name}={value(found, 100)}" for name, found in args.items())
+    return ", ".join(f"{escaped(name)}={value(found, 200, quoted=True)}" for name, found in args.items())
 
 
 @runs.command()
 @click.argument("run")
 @click.option(
-    "--format", "form", type=click.Choice(["text", "dot", "mermaid"]), default="text", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["text", "dot", "mermaid"]),
+    default="text",
+    show_default=True,
+    help="dot is for Graphviz; mermaid is for Markdown.",
 )
 @store_option
 @json_option

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import tomllib
 from collections.abc import Callable, Coroutine
 from functools import wraps
@@ -17,6 +18,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from remit.cli import TERMINATED
 from remit.errors import SettingsError
 
 FILE = "remit.toml"
@@ -27,11 +29,13 @@ R = TypeVar("R")
 class Settings(BaseSettings):
     """An option beats a variable, a variable beats the file."""
 
-    model_config = SettingsConfigDict(env_prefix="REMIT_", toml_file=FILE, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="REMIT_", toml_file=FILE, extra="forbid", env_ignore_empty=True)
 
     store: str = "sqlite:///remit.db"
     policies: str = "policies"
     app: str = ""
+    keys: str = "keys"
+    anchor: str = ""
 
     @classmethod
     def settings_customise_sources(
@@ -53,9 +57,7 @@ def settings(**options: str | None) -> Settings:
         SettingsError: remit.toml isn't TOML, or has an unknown or ill-typed key.
     """
     try:
-        return Settings(
-            **cast(dict[str, Any], {key: value for key, value in options.items() if value is not None})
-        )
+        return Settings(**cast(dict[str, Any], {key: value for key, value in options.items() if value is not None}))
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"`{FILE}` is not TOML: {error}") from error
     except UnicodeDecodeError as error:
@@ -67,7 +69,7 @@ def settings(**options: str | None) -> Settings:
         what = (
             f"there is no setting `{key}`; there are {known}"
             if first["type"] == "extra_forbidden"
-            else first["msg"]
+            else first["msg"][:1].lower() + first["msg"][1:]
         )
         raise SettingsError(f"`{FILE}` or the variable of `{key}`: {what}") from error
 
@@ -75,6 +77,11 @@ def settings(**options: str | None) -> Settings:
 def store_option(function: Callable[P, R]) -> Callable[P, R]:
     """Adds `--store`."""
     return click.option("--store", metavar="URL", help="The store, such as sqlite:///remit.db.")(function)
+
+
+def keys_option(function: Callable[P, R]) -> Callable[P, R]:
+    """Adds `--keys`."""
+    return click.option("--keys", metavar="DIR", help="The folder of private keys.")(function)
 
 
 def policies_option(function: Callable[P, R]) -> Callable[P, R]:
@@ -87,11 +94,21 @@ def json_option(function: Callable[P, R]) -> Callable[P, R]:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON: an array of objects.")(function)
 
 
+async def _terminable(command: Coroutine[Any, Any, R]) -> R:
+    task = asyncio.current_task()
+    if task is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await command
+
+
 def asynchronous(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
-    """Runs an async command."""
+    """Runs an async command. Ctrl-C and SIGTERM cancel it, so that it lets go of what it holds."""
 
     @wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        return asyncio.run(function(*args, **kwargs))
+        try:
+            return asyncio.run(_terminable(function(*args, **kwargs)))
+        except asyncio.CancelledError:
+            raise click.exceptions.Exit(TERMINATED) from None
 
     return wrapped

@@ -11,7 +11,9 @@ RFC 6962 (SHA-256 over 0x00 and the bytes): one hash an entry serves its stream'
 from __future__ import annotations
 
 import hashlib
+import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -30,6 +32,7 @@ DEEPEST = 128
 """How many lists and objects may stand inside each other."""
 
 _PAYLOAD = b"remit payload v1\x00"
+_MANY_DIGITS = re.compile(rb"[0-9]{16}")
 
 
 def canonical(value: object) -> bytes:
@@ -43,6 +46,16 @@ def canonical(value: object) -> bytes:
         return orjson.dumps(value if _is_plain(value, 0) else _exact(value, "", 0), option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError as error:
         raise NotCanonical(f"a string in the value has no UTF-8 form: {error}") from error
+
+
+def plain(data: bytes) -> Any:
+    """Returns the JSON value that canonical bytes say, such that `canonical` gives these bytes again.
+
+    A double is written without its point where it can be: a whole number beyond 2**53 - 1 was a double.
+    """
+    if _MANY_DIGITS.search(data) is None:
+        return orjson.loads(data)
+    return json.loads(data, parse_int=lambda text: int(text) if abs(int(text)) <= LARGEST else float(text))
 
 
 def digest(value: object) -> str:
@@ -82,12 +95,7 @@ def _is_plain(value: Any, depth: int) -> bool:
             if type(key) is not str or not key.isascii() or not _is_plain(value[key], depth + 1):
                 return False
         return True
-    if kind is list:
-        for item in value:
-            if not _is_plain(item, depth + 1):
-                return False
-        return True
-    return False
+    return kind is list and all(_is_plain(item, depth + 1) for item in value)
 
 
 def _exact(value: object, place: str, depth: int) -> object:

@@ -284,6 +284,19 @@ class Exported(Fact, frozen=True):
     """SHA-256 of the exported `entries.jsonl`."""
 
 
+class KeyAdded(Fact, frozen=True):
+    """`key` (C2SP: `name+id+base64`) signs checkpoints and exports from here on."""
+
+    key: str
+
+
+class KeyRetired(Fact, frozen=True):
+    """`key` signs nothing any more; what it signed before still holds."""
+
+    key: str
+    reason: Commitment | None = None
+
+
 KINDS: Mapping[str, type[Fact]] = {
     "run.started": RunStarted,
     "run.owned": Owned,
@@ -306,6 +319,8 @@ KINDS: Mapping[str, type[Fact]] = {
     "review.consumed": ReviewConsumed,
     "policy.loaded": PolicyLoaded,
     "store.exported": Exported,
+    "store.key_added": KeyAdded,
+    "store.key_retired": KeyRetired,
 }
 _KIND_OF = {model: kind for kind, model in KINDS.items()}
 _STREAM = re.compile(r"(run|review)/[a-z0-9-]{1,64}|policy|store")
@@ -415,7 +430,7 @@ def unseal(data: bytes) -> Entry:
     """
     try:
         envelope = msgspec.json.decode(data, type=_Envelope)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Tampered(f"not an entry: {error}") from error
     place = f"{envelope.stream}#{envelope.seq}"
     if envelope.v != VERSION or envelope.kind not in KINDS:

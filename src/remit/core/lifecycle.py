@@ -231,7 +231,8 @@ def _run(state: RunState, entry: Entry) -> RunState:
         if body.epoch != state.epoch + 1:
             raise _wrong(entry, f"epoch {body.epoch} after {state.epoch}")
         return msgspec.structs.replace(state, epoch=body.epoch, worker=body.worker, fruitless=state.fruitless + 1)
-    if state.fruitless:
+    if state.fruitless and not (isinstance(body, e.CallIntendedAgain) and body.because != "ruled"):
+        # Beginning a call once more, as the owner before did, is no progress: perhaps it is what kills them.
         state = msgspec.structs.replace(state, fruitless=0)
     if isinstance(body, (e.TaskStarted, e.TaskExpanded, e.TaskSkipped, e.TaskFinished)):
         return _task(state, entry, body)
@@ -281,7 +282,7 @@ def _call(state: RunState, entry: Entry) -> RunState:
             verdict=body.verdict, decided=entry.seq, reviews=body.reviews,
         )  # fmt: skip
         state = _count(_put(state, entry, None, call), record.tool, body.verdict.outcome)
-        return _spend(state, call) if body.key else state
+        return _spend(state, entry, call) if body.key else state
     if not isinstance(body, (e.CallDecidedAgain, e.CallRefused, e.CallSettled, e.CallInDoubt, e.CallIntendedAgain)):
         raise _wrong(entry, f"`{entry.kind}` does not belong in a run's stream")
     old = state.calls.get(body.id)
@@ -292,7 +293,7 @@ def _call(state: RunState, entry: Entry) -> RunState:
         status = _step(CALLS, old.status, _EVENT[body.verdict.outcome], entry)
         call = change(old, status=status, verdict=body.verdict, decided=entry.seq, key=body.key, reviews=body.reviews)
         state = _count(_put(state, entry, old, call), old.tool, body.verdict.outcome)
-        return _spend(state, call) if body.key else state
+        return _spend(state, entry, call) if body.key else state
     if isinstance(body, e.CallRefused):
         call = change(old, status=_step(CALLS, old.status, "refused", entry), because=body.because)
     elif isinstance(body, e.CallInDoubt):
@@ -336,8 +337,11 @@ def _count(state: RunState, tool: str, outcome: Outcome) -> RunState:
     return msgspec.structs.replace(state, history=history, last=state.last.insert(tool, outcome.value))
 
 
-def _spend(state: RunState, call: CallState) -> RunState:
-    cost = Decimal(call.cost)
+def _spend(state: RunState, entry: Entry, call: CallState) -> RunState:
+    try:
+        cost = Decimal(call.cost)
+    except ArithmeticError as error:
+        raise _wrong(entry, f"the cost `{call.cost}` is not a number") from error
     tool = state.spent_by_tool.get(call.tool) or Spent()
     return msgspec.structs.replace(
         state,
@@ -357,6 +361,8 @@ def _read(state: RunState, task_id: str, labels: tuple[str, ...]) -> RunState:
 def _review(state: ReviewState, entry: Entry) -> ReviewState:
     body = entry.body
     change = msgspec.structs.replace
+    if getattr(body, "review", "") != state.opened.review:
+        raise _wrong(entry, "it is not about this review")
     if isinstance(body, e.ReviewRuled):
         if body.digest != state.opened.digest:
             raise _wrong(entry, "the ruling is for another call than the review")
@@ -386,7 +392,7 @@ def is_expired(review: ReviewState, now: str) -> bool:
 
 def parent_of(task: str) -> str:
     """Returns `task` for `task[3]`, and "" for a task that is no instance."""
-    return task[: task.rindex("[")] if task.endswith("]") else ""
+    return task.rpartition("[")[0] if task.endswith("]") else ""
 
 
 def standing(state: RunState, task: str) -> TaskStatus:

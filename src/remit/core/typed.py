@@ -22,8 +22,8 @@ import pydantic
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import PydanticSerializationError, core_schema, to_jsonable_python
 
-from remit.core.canonical import canonical
-from remit.core.tools import Effect, JsonSchema, Repeat, ToolSpec
+from remit.core.canonical import canonical, plain
+from remit.core.tools import ARGUMENT, Effect, JsonSchema, Repeat, ToolSpec
 from remit.errors import InvalidArguments, NotCanonical, ToolError
 
 P = ParamSpec("P")
@@ -80,7 +80,9 @@ class Arguments:
             model = self._model.model_validate_json(data, strict=True)
         except pydantic.ValidationError as error:
             raise InvalidArguments(f"tool `{self._tool}`: {_words(error)}") from error
-        return model.model_dump(mode="json", by_alias=True)
+        # Through the bytes: what is decided is what the journal gives back, where 1.0 is 1.
+        normal: dict[str, object] = plain(canonical(model.model_dump(mode="json", by_alias=True)))
+        return normal
 
     def bind(self, arguments: Mapping[str, object]) -> dict[str, object]:
         """Returns normalised arguments as the Python values that the function takes."""
@@ -92,14 +94,20 @@ class ForeignArguments:
     """Validates arguments against a JSON Schema that somebody else wrote."""
 
     def __init__(self, schema: JsonSchema, tool: str) -> None:
-        self._valid = jsonschema_rs.validator_for(dict(schema))
+        try:
+            self._valid = jsonschema_rs.validator_for(dict(schema), offline=True)  # a `$ref` fetches nothing
+        except ValueError as error:
+            words = str(error).splitlines()[0]
+            raise ToolError(f"tool `{tool}`: its schema can't be used: {words}") from error
         self._schema = schema
         self._tool = tool
 
     def normalise(self, arguments: Mapping[str, object]) -> dict[str, object]:
         """Returns the arguments as JSON values. Raises InvalidArguments."""
-        _as_json(arguments, self._tool)
-        value: dict[str, object] = to_jsonable_python(dict(arguments))
+        for name in arguments:
+            if not ARGUMENT.fullmatch(name):
+                raise InvalidArguments(f"tool `{self._tool}`: no policy could name an argument `{name[:80]!a}`")
+        value: dict[str, object] = plain(_as_json(arguments, self._tool))
         if not self._valid.is_valid(value):
             checker = jsonschema.Draft202012Validator(self._schema)
             errors = sorted(checker.iter_errors(value), key=lambda error: error.json_path)
@@ -246,9 +254,24 @@ def foreign_tool(
         raise ToolError(f"tool `{name}`: its schema must say `type: object`: arguments have names")
     spec = _spec(name, description, schema, schema, result or {}, options)
     adapter: Results[Any] = Results(Any)
+    probe = options.get("probe")
     return Tool(
-        spec, function, ForeignArguments(schema, name), adapter, wants_invocation=True, probe=options.get("probe")
+        spec,
+        _by_keyword(function),
+        ForeignArguments(schema, name),
+        adapter,
+        wants_invocation=True,
+        probe=_by_keyword(probe) if probe is not None else None,
     )
+
+
+def _by_keyword(function: Callable[[Invocation, dict[str, Any]], Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Takes the arguments one by one, as every tool is given them, and hands them on as one object."""
+
+    async def run(invocation: Invocation, /, **arguments: Any) -> Any:
+        return await function(invocation, arguments)
+
+    return run
 
 
 def _make(function: Callable[..., Any], **options: Any) -> Tool[..., Any]:
@@ -273,20 +296,27 @@ def _spec(
 ) -> ToolSpec:
     chosen = dict(options)
     names = tuple(normal.get("properties", ()))
-    for key in ("authority", "content"):
-        chosen[key] = names if chosen.get(key) is None else tuple(chosen[key])
-    labels = chosen.pop("labels", None)
-    if labels is not None:
-        chosen["labels"] = {pointer: tuple(marks) for pointer, marks in labels.items()}
     try:
+        for key in ("authority", "content"):
+            chosen[key] = names if chosen.get(key) is None else _texts(chosen[key])
+        labels = chosen.pop("labels", None)
+        if labels is not None:
+            chosen["labels"] = {pointer: _texts(marks) for pointer, marks in labels.items()}
         chosen["effect"] = Effect(chosen.get("effect", Effect.DESTROY))
         chosen["repeat"] = Repeat(chosen.get("repeat", Repeat.ONCE))
-    except ValueError as error:
-        raise ToolError(f"tool `{name}`: {error}") from error
-    chosen["cost"] = Decimal(chosen.get("cost", 0))
-    chosen["tags"] = tuple(chosen.get("tags", ()))
-    chosen["probe"] = chosen.get("probe") is not None
-    return ToolSpec(name=name, description=description, arguments=arguments, normal=normal, result=result, **chosen)
+        chosen["cost"] = Decimal(chosen.get("cost", 0))
+        chosen["tags"] = _texts(chosen.get("tags", ()))
+        chosen["probe"] = chosen.get("probe") is not None
+        return ToolSpec(name=name, description=description, arguments=arguments, normal=normal, result=result, **chosen)
+    except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise ToolError(f"tool `{name}`: {error or type(error).__name__}") from error
+
+
+def _texts(items: Iterable[str]) -> tuple[str, ...]:
+    """Returns the items; one text would be taken for its letters."""
+    if isinstance(items, str):
+        raise TypeError(f"`{items}` must be a list: [{items!r}]")
+    return tuple(items)
 
 
 def signature_of(function: Callable[..., Any], place: str) -> inspect.Signature:

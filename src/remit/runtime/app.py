@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +22,9 @@ from remit.core.policy import PolicySet
 from remit.errors import BadInput, Conflict, JournalError, OwnershipLost, RunError, UnknownId
 from remit.logs import get
 from remit.runtime.ambient import Ambient, System, new_id, stamp, user
+from remit.runtime.checkpoints import Checkpoints
 from remit.runtime.gate import Gate
+from remit.runtime.keys import KeyRing
 from remit.runtime.load import load_reviews, load_run
 from remit.runtime.policyfolder import load_folder, read_policies
 from remit.runtime.recover import take
@@ -52,33 +54,51 @@ class Runtime:
         *graphs: Graph,
         store: str = "sqlite:///remit.db",
         policies: str | Path = "policies",
+        keys: str | Path = "keys",
+        anchor: str = "",
         ambient: Ambient | None = None,
         worker: str = "",
     ) -> None:
         self._registry = Registry(graphs)
         self._store = store
         self._folder = policies
+        self._keys = KeyRing(keys)
+        self._anchor = anchor
         self._ambient: Ambient = ambient or System()
         self.worker = worker or f"{user()}@{socket.gethostname()}:{os.getpid()}:{new_id(self._ambient)[:4]}"
 
     async def __aenter__(self) -> Runtime:
         self._texts = read_policies(self._folder)
         policies = self._load_policies(self._texts)
-        self.journal = await Journal.open(self._store)
-        self._leases = Leases(self.journal)
-        self.projections = Projections(self.journal)
-        self._gate = Gate(self.journal, self._registry, policies, self._ambient)
-        try:
+        async with AsyncExitStack() as opening:
+            self.journal = await opening.enter_async_context(await Journal.open(self._store))
+            self._leases = Leases(self.journal)
+            self.projections = Projections(self.journal)
+            self._checkpoints = Checkpoints(self.journal, self._keys, self._ambient, self._anchor)
+            await self._checkpoints.check_anchor()
+            self._gate = Gate(self.journal, self._registry, policies, self._ambient)
             await self._record_policies(policies)
-        except BaseException:
-            await self.journal.close()
-            raise
+            await opening.enter_async_context(self._keeping_checkpoints())
+            self._open = opening.pop_all()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.journal.close()
+        await self._open.__aexit__(kind, error, trace)
+
+    @asynccontextmanager
+    async def _keeping_checkpoints(self) -> AsyncIterator[None]:
+        """Makes checkpoints as they fall due; a journal that was tampered with stops everything."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                keeping = group.create_task(self._checkpoints.keep())
+                try:
+                    yield
+                finally:
+                    keeping.cancel()
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from errors
 
     # --- policies ---
 
@@ -183,7 +203,9 @@ class Runtime:
             async with self._leased(run):
                 stream = await take(self.journal, self._ambient, state, self.worker)
                 try:
-                    return await self._drive(graph, stream, wait)
+                    report = await self._drive(graph, stream, wait)
+                    await self._checkpoints.make()
+                    return report
                 except Conflict:
                     # Somebody else wrote: the run itself (then it is theirs), or a review that it counted on.
                     state = await load_run(self.journal, run)

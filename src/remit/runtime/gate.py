@@ -10,9 +10,7 @@ import asyncio
 import inspect
 from collections.abc import Mapping, Sequence
 
-import orjson
-
-from remit.core.canonical import canonical
+from remit.core.canonical import canonical, plain
 from remit.core.decide import Approval, Verdict, decide
 from remit.core.entries import (
     CallDecided,
@@ -39,6 +37,7 @@ from remit.runtime.ambient import Ambient
 from remit.runtime.answers import denied, failed, refusal
 from remit.runtime.drafts import Ask, open_in_doubt, open_reviews, said, write_call, write_verdict
 from remit.runtime.invoke import Invoked, Invoker
+from remit.runtime.outside import cause, in_thread, words
 from remit.runtime.registry import Registry
 from remit.runtime.stream import Draft, RunStream
 from remit.store.journal import Journal
@@ -203,9 +202,9 @@ class Gate:
             request = FactRequest(tool.name, args, ask.agent, stream.state.started.principal, stream.state.run)
             try:
                 async with self._ambient.timeout(_PROVIDER_SECONDS):
-                    values[provider.name] = orjson.loads(provider.value.dump(await _provide(provider, request)))
+                    values[provider.name] = plain(provider.value.dump(await _provide(provider, request)))
             except Exception as error:  # noqa: BLE001 - a provider may raise anything; the fact is then absent
-                _log.warning("fact failed", fact=provider.name, error=f"{type(error).__name__}: {error}")
+                _log.warning("fact failed", fact=provider.name, error=f"{cause(error)}: {words(error)}")
         return values
 
     def _capture(
@@ -309,7 +308,7 @@ def _reviews(stream: RunStream, call: CallState) -> list[ReviewState]:
 async def _provide(provider: FactProvider, request: FactRequest) -> object:
     if inspect.iscoroutinefunction(provider.function):
         return await provider.function(request)
-    return await asyncio.to_thread(provider.function, request)
+    return await in_thread(provider.function, request)
 
 
 def _printable(text: str) -> str:

@@ -17,10 +17,9 @@ from remit.core.tools import Repeat
 from remit.core.typed import NOT_DONE, Invocation, Tool
 from remit.errors import NotCanonical, Transient
 from remit.runtime.ambient import Ambient
+from remit.runtime.outside import cause, in_thread, words
 
 _AGAIN = (TimeoutError, ConnectionError, Transient)
-_LONGEST = 2_000
-"""Characters of an error's words that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +70,8 @@ class Invoker:
         except Exception as error:  # noqa: BLE001 - a tool may raise anything; whatever it is, it is journaled
             return Invoked(
                 False,
-                error=f"{error}"[:_LONGEST] or type(error).__name__,
-                cause="Unfit" if isinstance(error, _Unfit) else type(error).__name__,
+                error=words(error),
+                cause="Unfit" if isinstance(error, _Unfit) else cause(error),
                 attempts=attempts,
                 milliseconds=self._since(begun),
                 doubt=isinstance(error, TimeoutError) and tool.spec.repeat is Repeat.ONCE,
@@ -92,7 +91,7 @@ class Invoker:
             value = await self._limited(tool, tool.probe, invocation, tool.arguments.bind(args))
             return None if value is NOT_DONE else Invoked(True, data=tool.results.dump(value))
         except Exception as error:  # noqa: BLE001 - a probe may raise anything; then nobody knows
-            return Invoked(False, error=f"its probe failed: {error}"[:_LONGEST], cause=type(error).__name__, doubt=True)
+            return Invoked(False, error=f"its probe failed: {words(error)}", cause=cause(error), doubt=True)
 
     async def _limited(
         self,
@@ -106,7 +105,7 @@ class Invoker:
             async with self._ambient.timeout(tool.spec.timeout):
                 if inspect.iscoroutinefunction(function):
                     return await function(*lead, **bound)
-                return await asyncio.to_thread(function, *lead, **bound)
+                return await in_thread(function, *lead, **bound)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is None or task.cancelling():

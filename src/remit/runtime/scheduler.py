@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 
 import orjson
 
 from remit.core import entries as e
 from remit.core import kernel as k
-from remit.core.canonical import canonical
+from remit.core.canonical import canonical, plain
 from remit.core.graph import Agent, Graph
-from remit.core.lifecycle import ReviewState, RunStatus, TaskStatus, parent_of
-from remit.errors import JournalError, RemitError, ReplayMismatch, RunError
+from remit.core.lifecycle import ReviewState, ReviewStatus, RunStatus, TaskStatus, parent_of
+from remit.errors import Conflict, JournalError, RemitError, ReplayMismatch, RunError
 from remit.logs import bound, get
 from remit.runtime.context import Context, TaskRun
 from remit.runtime.gate import Gate
-from remit.runtime.load import load_reviews
+from remit.runtime.outside import cause, words
 from remit.runtime.registry import Registry
 from remit.runtime.stream import Draft, RunStream
 from remit.store.journal import Append
@@ -175,9 +176,9 @@ class Drive:
         if error is None:
             body = e.TaskFinished(id, True, output=draft.commit("/output", data))
         else:
-            words = f"{error}".encode(errors="replace").decode()[:2_000] or type(error).__name__
-            _log.info("task failed", error=f"{type(error).__name__}: {words}")
-            body = e.TaskFinished(id, False, error=draft.commit("/error", canonical(words)), cause=type(error).__name__)
+            said = draft.commit("/error", canonical(words(error)))
+            _log.info("task failed", error=f"{cause(error)}: {words(error)}")
+            body = e.TaskFinished(id, False, error=said, cause=cause(error))
         await asyncio.shield(self._stream.enqueue(draft, "scheduler", body, keep=True))
 
     # --- inputs and outputs ---
@@ -208,7 +209,7 @@ class Drive:
         task = self._stream.state.tasks[id]
         if task.status is TaskStatus.EXPANDED:
             return [self._output(f"{id}[{index}]") for index in range(task.count)]
-        return orjson.loads(self._stream.value(task.seq, "/output", task.commitment))
+        return plain(self._stream.value(task.seq, "/output", task.commitment))
 
     async def _finish(self, command: k.FinishRun) -> None:
         draft = self._stream.draft()
@@ -225,14 +226,17 @@ class Drive:
     async def _expire(self, review: str) -> None:
         state = self._stream.reviews[review]
         draft = Draft(f"review/{review}", state.head, self._stream.ambient)
-        await self._stream.journal.append(Append((draft.seal("scheduler", e.ReviewExpired(review)),)))
+        with suppress(Conflict):  # then somebody ruled, in time
+            await self._stream.journal.append(Append((draft.seal("scheduler", e.ReviewExpired(review)),)))
         await self.refresh()
 
     async def refresh(self) -> None:
-        """Reads again what others may have written: the rulings on this run's reviews."""
-        before = dict(self._stream.reviews)
-        self._stream.reviews.update(await load_reviews(self._stream.journal, self._stream.state))
-        if before != self._stream.reviews:
+        """Reads on what others may have written: the rulings on this run's reviews."""
+        changed = False
+        for id, seen in list(self._stream.reviews.items()):
+            if seen.status in (ReviewStatus.OPEN, ReviewStatus.APPROVED):
+                changed = await self._stream.read_on(id) or changed
+        if changed:
             await self._stream.reload()
             self._wake.set()
 

@@ -11,8 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-import orjson
-
+from remit.core.canonical import plain
 from remit.core.entries import (
     Commitment,
     Entry,
@@ -21,6 +20,7 @@ from remit.core.entries import (
     Payload,
     Sealed,
     as_entry,
+    follow,
     is_committed,
     seal,
     unseal,
@@ -132,6 +132,22 @@ class RunStream:
         future.add_done_callback(self._written)
         return future
 
+    async def read_on(self, id: str) -> bool:
+        """Folds in what others have written to a review. Returns whether they have.
+
+        What was read is older than what this worker has enqueued itself meanwhile, and is then left alone.
+        """
+        seen = self.reviews[id]
+        review, head = seen, seen.head
+        for entry in await self.journal.read(f"review/{id}", seen.head.seq):
+            head = follow(entry, head)
+            found = apply(review, entry)
+            review = found if isinstance(found, ReviewState) else review
+        if head == seen.head or self.reviews[id].head != seen.head:
+            return False
+        self.reviews[id] = review
+        return True
+
     async def reload(self) -> None:
         """Reads the payloads again: a task that goes on needs the results it had before it parked."""
         self._payloads.update(await self.journal.payloads(self.name))
@@ -163,6 +179,6 @@ class RunStream:
         if call.record is None:
             raise Tampered(f"{self.name}: call `{id}` was never decided")
         return {
-            name: orjson.loads(self.value(call.seq, f"/args/{name}", expected))
+            name: plain(self.value(call.seq, f"/args/{name}", expected))
             for name, expected in call.record.args.items()
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import orjson
@@ -38,6 +39,7 @@ async def run_view(journal: Journal, run: str) -> dict[str, Any]:
     started = state.started
     graph = await journal.artifact(started.graph_digest)
     tasks = orjson.loads(graph.data)["tasks"] if graph is not None else []
+    order = {task["id"]: index for index, task in enumerate(tasks)}
     output = state.finished.output if state.finished else None
     return {
         "run": state.run,
@@ -55,7 +57,7 @@ async def run_view(journal: Journal, run: str) -> dict[str, Any]:
         "failed": list(state.finished.failed) if state.finished else [],
         "spent": {"calls": state.spent.calls, "cost": str(state.spent.cost)},
         "graph_tasks": [{**task, "status": standing(state, task["id"]).value} for task in tasks],
-        "tasks": [_task(state, id, payloads) for id in sorted(state.tasks, key=_natural)],
+        "tasks": [_task(state, id, payloads) for id in sorted(state.tasks, key=partial(_place, order))],
         "calls": [
             _call(state.calls[id], payloads, reviews) for id in sorted(state.calls, key=lambda id: state.calls[id].seq)
         ],
@@ -192,6 +194,7 @@ def _value(payloads: _Payloads, seq: int, path: str, expected: Commitment | None
     return orjson.loads(payload.value)
 
 
-def _natural(id: str) -> tuple[str, int]:
+def _place(order: Mapping[str, int], id: str) -> tuple[int, str, int]:
+    """Where a task is told of: as the graph goes, and in a fan-out by number."""
     name, _, rest = id.partition("[")
-    return name, int(rest[:-1]) if rest else -1
+    return order.get(name, len(order)), name, int(rest[:-1]) if rest else -1

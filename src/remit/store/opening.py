@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlmodel import SQLModel
 
 from remit.errors import NewerJournal, SettingsError
-from remit.store.tables import APPLICATION, SCHEMA, TRIGGERS
+from remit.store.tables import APPLICATION, SCHEMA, TABLES, TRIGGERS
 
 BUSY_SECONDS: Final = 10.0
 """How long a connection waits for another process's transaction."""
@@ -134,8 +134,7 @@ def _ours(connection: Connection, path: Path, create: bool) -> None:
 
 
 def _tables() -> list[Table]:
-    names = ("streams", "entries", "payloads", "artifacts", "leases", "runs", "reviews", "projection")
-    return [SQLModel.metadata.tables[name] for name in names]
+    return [SQLModel.metadata.tables[name] for name in TABLES]
 
 
 def _pragma(connection: Connection, name: str) -> int:

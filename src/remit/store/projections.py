@@ -214,6 +214,8 @@ def _drop(connection: Connection) -> None:
 
 
 def _only(what: str, prefix: str, ids: Iterable[str]) -> str:
+    if not prefix:  # which fits whatever there is: a script's variable was empty
+        raise UnknownId(f"which {what}? type its id, or the beginning of it")
     found = [id for id in ids if id.startswith(prefix)]
     if prefix in found:
         return prefix

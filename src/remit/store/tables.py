@@ -1,7 +1,7 @@
 """The store's tables, and the triggers that refuse to change what was written. No logic.
 
-`streams`, `entries`, `payloads` and `artifacts` are the journal: evidence. `leases` are hints, and
-`runs`, `reviews` and `projection` are folds of the journal, dropped and rebuilt at will.
+`streams`, `entries`, `payloads`, `artifacts` and `checkpoints` are the journal: evidence. `leases` are
+hints, and `nodes`, `runs`, `reviews` and `projection` follow from the journal, dropped and rebuilt at will.
 """
 
 from __future__ import annotations
@@ -65,6 +65,31 @@ class ArtifactTable(SQLModel, table=True):
     data: bytes = Field(sa_column=Column("bytes", LargeBinary, nullable=False))
 
 
+class NodeTable(SQLModel, table=True):
+    """The root of a complete subtree of the Merkle tree, at levels 8, 16, …: what full tiles hash to.
+
+    Leaves are not here: they are the entries' hashes, in the order of their positions. All of it follows
+    from the entries, and can be dropped and made again.
+    """
+
+    __tablename__ = "nodes"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    level: int = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    hash: bytes = Field(sa_column=Column("hash", LargeBinary, nullable=False))
+
+
+class CheckpointTable(SQLModel, table=True):
+    """A signed note: how many entries there were, and their tree's root."""
+
+    __tablename__ = "checkpoints"
+
+    size: int = Field(primary_key=True)
+    note: str
+    at: str
+
+
 class LeaseTable(SQLModel, table=True):
     """Who said it works on a run, and until when (epoch seconds). A hint, never safety."""
 
@@ -107,6 +132,21 @@ class ProjectionTable(SQLModel, table=True):
     cursor: int
 
 
+TABLES: Final = (
+    "streams",
+    "entries",
+    "payloads",
+    "artifacts",
+    "checkpoints",
+    "nodes",
+    "leases",
+    "runs",
+    "reviews",
+    "projection",
+)
+"""Other tables that a program defines with SQLModel are none of ours."""
+
+
 def _refuse(table: str, event: str, words: str) -> str:
     return (
         f"CREATE TRIGGER {table}_no_{event.lower()} BEFORE {event} ON {table} "
@@ -122,6 +162,8 @@ TRIGGERS: Final = (
     _refuse("payloads", "UPDATE", "a payload is erased or stays as it is"),
     _refuse("artifacts", "UPDATE", "an artifact never changes"),
     _refuse("artifacts", "DELETE", "an artifact is never deleted"),
+    _refuse("checkpoints", "UPDATE", "a checkpoint never changes"),
+    _refuse("checkpoints", "DELETE", "a checkpoint is never deleted"),
     # REPLACE deletes without a DELETE trigger, and a gap could never be filled.
     "CREATE TRIGGER entries_in_order BEFORE INSERT ON entries "
     "WHEN NEW.position <= (SELECT coalesce(max(position), 0) FROM entries) "
