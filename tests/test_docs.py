@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from remit import cli
+from remit.cli.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -187,7 +188,14 @@ def test_the_help_texts_are_what_the_command_prints(generate: ModuleType) -> Non
 def test_the_table_of_exit_codes_is_the_programs() -> None:
     text = (DOCS / "reference/cli.md").read_text(encoding="utf-8")
     codes = {int(code) for code in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)}
-    assert codes == {cli.DONE, cli.FAILED, cli.USAGE, cli.UNKNOWN, cli.STALE, cli.WAITING, 130}
+    known = {cli.DONE, cli.FAILED, cli.USAGE, cli.UNKNOWN, cli.STALE, cli.WAITING}
+    assert codes == known | {cli.INTERRUPTED, cli.TERMINATED}
+
+
+def test_the_table_of_settings_is_the_programs() -> None:
+    text = (DOCS / "reference/cli.md").read_text(encoding="utf-8")
+    named = dict(re.findall(r"^\| `(\w+)` \| `REMIT_(\w+)` \|", text, re.MULTILINE))
+    assert named == {name: name.upper() for name in Settings.model_fields}
 
 
 @pytest.fixture
@@ -196,21 +204,24 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     logger = logging.getLogger("remit")
     before = logger.handlers, logger.level, logger.propagate
     monkeypatch.setattr(sys, "path", sys.path.copy())
-    for name in ("REMIT_STORE", "REMIT_POLICIES", "REMIT_APP"):
-        monkeypatch.delenv(name, raising=False)
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"REMIT_{name.upper()}", raising=False)
     yield
     logger.handlers, logger.level, logger.propagate = before
     sys.modules.pop("remit_target_app", None)
 
 
 @pytest.mark.usefixtures("quiet")
-def test_the_table_of_json_keys_is_what_the_commands_print(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_of_json_keys_is_what_the_commands_print(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, generate: ModuleType
+) -> None:
     monkeypatch.chdir(tmp_path)
     table = (DOCS / "reference/cli.md").read_text(encoding="utf-8")
     keys: dict[str, list[str]] = {}
     for command, said in re.findall(r"^\| `remit ([a-z ]+)` \| [^|]+ \| ([^|]+) \|$", table, re.MULTILINE):
         same = re.fullmatch(r"as `remit ([a-z ]+)`", said.strip())
         keys[command] = keys[same[1]] if same else re.findall(r"`(\w+)`", said)
+    assert set(keys) == {path.removeprefix("remit ") for path, help in generate.commands() if " --json " in help}
 
     def remit(command: str, *words: str) -> list[dict[str, object]]:
         done = CliRunner().invoke(cli.cli, [*command.split(), *words, "--json"])
@@ -229,6 +240,7 @@ def test_the_table_of_json_keys_is_what_the_commands_print(tmp_path: Path, monke
     assert remit("review deny", second, "--reason", "no")
     assert remit("work", "--once")
     assert remit("runs list") and remit("runs show", run) and remit("runs graph", run)
+    assert remit("keys new", "example.com/notes") and remit("keys rotate") and remit("keys list")
     assert remit("audit export", "--all", "-o", "e") and remit("audit verify", "e")
     assert not keys, f"commands that were not tried: {list(keys)}"
 

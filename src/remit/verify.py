@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from remit import proofs
 from remit.core import entries as e
 from remit.core.canonical import canonical, commitment, plain
 from remit.core.conditions import JsonSchema
@@ -23,6 +24,8 @@ from remit.core.decide import Approval, Verdict, decide
 from remit.core.entries import Entry, Head, Outcome, follow, unseal
 from remit.core.facts import root_types, roots
 from remit.core.lifecycle import CallState, CallStatus, ReviewState, ReviewStatus, RunState, State, apply
+from remit.core.merkle import Frontier, leaf_hash
+from remit.core.notes import VerifierKey
 from remit.core.policy import PolicySet, load_policies
 from remit.core.tools import Repeat, ToolSpec, call_digest, idempotency_key
 from remit.errors import BadInput, RemitError, Tampered
@@ -56,6 +59,10 @@ class Verification:
     """How many decisions were made again from their recorded facts, with the same verdict."""
     effects: int = 0
     approvals: int = 0
+    signed: tuple[str, ...] = ()
+    """Names of the keys that signed it; empty where nobody did."""
+    tree: str = ""
+    """What its Merkle tree was compared with, in words."""
     problems: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -65,13 +72,17 @@ class Verification:
         return not self.problems
 
 
-def verify(path: Path) -> Verification:
+def verify(path: Path, *, keys: Sequence[VerifierKey] = (), held: str = "") -> Verification:
     """Checks the bundle at `path`, a folder or a .zip.
+
+    Args:
+        keys: public keys that were got elsewhere; without any, those in the bundle are used, and that is noted.
+        held: a checkpoint from before: the journal must begin with its entries; "" for none.
 
     Raises:
         BadInput: there is nothing at `path`, or it isn't an export.
     """
-    return _Verifier(_Bundle(path)).run()
+    return _Verifier(_Bundle(path), tuple(keys), held).run()
 
 
 class _Bundle:
@@ -100,6 +111,13 @@ class _Bundle:
             for number, line in enumerate(file, 1):
                 yield number, line[:-1] if line.endswith(b"\n") else line + b" (cut)"
 
+    def read(self, name: str) -> bytes | None:
+        """Returns a small file's bytes; None where it isn't there or can't be read."""
+        try:
+            return (self._root / name).read_bytes()
+        except _UNREADABLE:
+            return None
+
     def digest(self, name: str) -> str:
         """Returns the SHA-256 of a file."""
         hashed = hashlib.sha256()
@@ -110,8 +128,11 @@ class _Bundle:
 
 
 class _Verifier:
-    def __init__(self, bundle: _Bundle) -> None:
+    def __init__(self, bundle: _Bundle, keys: tuple[VerifierKey, ...], held: str) -> None:
         self._bundle = bundle
+        self._keys = keys
+        self._held = held
+        self._tree = Frontier()
         self._done = Verification()
         self._heads: dict[str, Head] = {}
         self._states: dict[str, State] = {}
@@ -135,7 +156,19 @@ class _Verifier:
         self._ends()
         for stream, seq, path in list(self._payloads)[:20]:
             self._bad(f"{stream}#{seq} {path}", "a payload that no entry commits to")
+        self._prove()
         return self._done
+
+    def _prove(self) -> None:
+        read = self._bundle.read
+        parts = proofs.Parts(
+            read("manifest.json") or b"", read("manifest.note"), read("checkpoint"), read("keys.json"),
+            read("proofs.jsonl"), read("consistency.json"),
+        )  # fmt: skip
+        manifest = self._bundle.manifest
+        proven = proofs.check(parts, manifest, self._heads, self._tree, self._keys, self._held, self._bad)
+        self._done.signed, self._done.tree = proven.signed, proven.tree
+        self._done.notes.extend(proven.notes)
 
     def _bad(self, place: str, message: str) -> None:
         self._done.problems.append(Finding(place, message))
@@ -144,7 +177,8 @@ class _Verifier:
 
     def _files(self) -> None:
         files = self._bundle.manifest.get("files")
-        for name in _FILES:
+        named = [str(name) for name in files if "/" not in str(name)] if isinstance(files, dict) else []
+        for name in dict.fromkeys((*_FILES, *named)):
             try:
                 if not isinstance(files, dict) or self._bundle.digest(name) != files.get(name):
                     self._bad(name, "it is not the file that the manifest describes: its SHA-256 differs")
@@ -176,6 +210,7 @@ class _Verifier:
 
     def _entry(self, number: int, line: bytes) -> None:
         self._done.entries += 1
+        self._tree.append(leaf_hash(line))
         try:
             entry = unseal(line)
             exact = canonical(orjson.loads(line)) == line

@@ -23,7 +23,7 @@ from remit import FactProvider, Graph, Invocation, Runtime, Task, Tool, tool
 from remit.core.entries import Entry, Sealed
 from remit.core.lifecycle import ReviewState, RunState
 from remit.errors import JournalError
-from remit.export.bundle import export
+from remit.export import bundle
 from remit.runtime.ambient import stamp
 from remit.runtime.load import load_run
 from remit.runtime.rulings import rule
@@ -142,7 +142,7 @@ class World:
         self._exports += 1
         out = self.folder / (name or f"export-{self._exports}")
         async with await Journal.open(self.url) as journal:
-            await export(journal, out, stamp(self.clock.now()), "operator:tester")
+            await write_bundle(journal, out, stamp(self.clock.now()))
         return out
 
     async def holds(self) -> Verification:
@@ -172,6 +172,13 @@ class World:
         """The entries of a stream that an outsider sees now, as JSON."""
         query = "SELECT bytes FROM entries JOIN streams ON id = stream_id WHERE name = ? ORDER BY seq"
         return [orjson.loads(row[0]) for row in self.look(query, stream)]
+
+
+async def write_bundle(journal: Journal, out: Path, at: str, runs: Sequence[str] | None = None) -> None:
+    if hasattr(bundle, "Request"):
+        await bundle.export(journal, out, bundle.Request(at, "operator:tester", runs))
+    else:
+        await bundle.export(journal, out, at, "operator:tester", runs)
 
 
 def one(

@@ -73,7 +73,7 @@ def main() -> None:
     """Runs the command line and exits with its code."""
     _open_streams()
     try:
-        code = cli(standalone_mode=False)
+        code = cli(prog_name="remit", standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
     except click.ClickException as error:

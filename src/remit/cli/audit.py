@@ -9,10 +9,15 @@ from typing import Any
 import click
 
 from remit.cli.output import escaped, folded, heading, mark, print_json
-from remit.cli.settings import asynchronous, json_option, settings, store_option
-from remit.errors import BadInput
+from remit.cli.settings import asynchronous, json_option, keys_option, settings, store_option
+from remit.core.notes import VerifierKey
+from remit.errors import BadInput, UnknownId
+from remit.export.bundle import Request
 from remit.export.bundle import export as write_bundle
+from remit.export.select import Selection, select_runs
+from remit.export.withhold import withholding
 from remit.runtime.ambient import System, stamp, user
+from remit.runtime.keys import KeyRing
 from remit.store.journal import Journal
 from remit.store.projections import Projections
 from remit.verify import Verification
@@ -27,46 +32,100 @@ def audit() -> None:
 @audit.command()
 @click.argument("runs", metavar="[RUN]...", nargs=-1)
 @click.option("--all", "all_", is_flag=True, help="Everything in the store.")
+@click.option("--since", default="", metavar="TIME", help="Runs started at this time (RFC 3339, UTC) or later.")
+@click.option("--until", default="", metavar="TIME", help="Runs started before this time.")
+@click.option("--principal", default="", metavar="P", help="Runs that act for this principal.")
+@click.option("--tool", default="", metavar="NAME", help="Runs with a call of this tool.")
+@click.option("--outcome", type=click.Choice(["allow", "escalate", "deny"]), help="Runs with a call so decided.")
 @click.option("-o", "--output", required=True, metavar="FILE", help="A new folder, or a new .zip file.")
+@click.option("--withhold", multiple=True, metavar="RULE", help="Leave values out: tool:NAME, label:NAME, /args/NAME.")
+@click.option("--from-checkpoint", metavar="FILE", help="Prove that the journal begins with this checkpoint's entries.")
+@keys_option
 @store_option
 @json_option
 @asynchronous
-async def export(runs: tuple[str, ...], all_: bool, output: str, store: str | None, as_json: bool) -> None:
+async def export(
+    runs: tuple[str, ...],
+    all_: bool,
+    since: str,
+    until: str,
+    principal: str,
+    tool: str,
+    outcome: str | None,
+    output: str,
+    withhold: tuple[str, ...],
+    from_checkpoint: str | None,
+    keys: str | None,
+    store: str | None,
+    as_json: bool,
+) -> None:
     """Export RUNs, or everything with --all, for somebody who doesn't trust this machine.
 
-    The export is recorded in the journal. Arguments, results and reasons are in it.
+    The export is recorded in the journal, and signed where the journal has a key. Arguments, results and reasons
+    are in it, but for what is withheld: that still verifies.
     """
-    if bool(runs) == all_:
-        raise BadInput("export what? name runs, or everything with --all")
-    async with await Journal.open(settings(store=store).store, create=False) as journal:
-        projections = Projections(journal)
-        wanted = None if all_ else [(await projections.find_run(run)).run for run in runs]
-        actor = f"operator:{user()}"
-        manifest = await write_bundle(journal, Path(output), stamp(System().now()), actor, wanted)
+    selection = Selection(since, until, principal, tool, outcome or "")
+    if sum(map(bool, (runs, all_, selection))) != 1:
+        raise BadInput("export what? name runs, or conditions such as --principal, or everything with --all")
+    found = settings(store=store, keys=keys)
+    held = read_text(from_checkpoint) if from_checkpoint else ""
+    async with await Journal.open(found.store, create=False) as journal:
+        projections, ring = Projections(journal), KeyRing(found.keys)
+        wanted: list[str] | None = [(await projections.find_run(run)).run for run in runs]
+        if not runs:
+            wanted = None if all_ else list(await select_runs(journal, selection))
+        if wanted == []:
+            raise UnknownId("no run meets these conditions: `remit runs list` shows what there is")
+        request = Request(
+            stamp(System().now()),
+            f"operator:{user()}",
+            wanted,
+            await ring.signer(journal),
+            [known.key for known in await ring.known(journal)],
+            held,
+            withholding(withhold),
+        )
+        manifest = await write_bundle(journal, Path(output), request)
     if as_json:
         return print_json([{**asdict(manifest), "output": output}])
     click.echo(
         f"{heading(output)}: {manifest.entries} entries of {manifest.streams} streams, {manifest.payloads} payloads"
+        + (f", {manifest.withheld} withheld" if manifest.withheld else "")
     )
-    click.echo(escaped(f"  check it with `remit audit verify {output}`, on any machine"))
+    if not manifest.signed:
+        click.echo("  it is not signed: the journal has no key; make one with `remit keys new`")
+    click.echo(escaped(f"  check it with `remit audit verify {output}`, or with the verify.py in it, on any machine"))
     return None
 
 
 @audit.command()
 @click.argument("bundle", metavar="FILE")
+@click.option("--key", "keys", multiple=True, metavar="KEY", help="A public key that you got elsewhere; repeatable.")
+@click.option("--checkpoint", metavar="FILE", help="A checkpoint you hold: the journal must begin with its entries.")
 @json_option
 @click.pass_context
-def verify(ctx: click.Context, bundle: str, as_json: bool) -> None:
+def verify(ctx: click.Context, bundle: str, keys: tuple[str, ...], checkpoint: str | None, as_json: bool) -> None:
     """Check an export, offline: FILE is a folder or .zip that `remit audit export` wrote.
+
+    Without --key, signatures are checked against the keys in the export itself, and that is said.
 
     Exit codes: 0 it holds, 1 it doesn't, 2 it is no export.
     """
-    found = check_bundle(Path(bundle))
+    known = tuple(VerifierKey.parse(key) for key in keys)
+    found = check_bundle(Path(bundle), keys=known, held=read_text(checkpoint) if checkpoint else "")
     if as_json:
         print_json([_row(found)])
     else:
         _print(bundle, found)
     ctx.exit(0 if found.ok else 1)
+
+
+def read_text(name: str) -> str:
+    """Returns a file's text. Raises BadInput."""
+    try:
+        return Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"`{name}` can't be read: {error}") from error
 
 
 def _row(found: Verification) -> dict[str, Any]:
@@ -76,6 +135,8 @@ def _row(found: Verification) -> dict[str, Any]:
 def _print(bundle: str, found: Verification) -> None:
     click.echo(f"{heading(bundle)} {mark('holds' if found.ok else 'DOES NOT HOLD')}")
     click.echo(f"  {found.entries} entries in {found.streams} streams: every hash chain checked")
+    if found.signed:
+        click.echo(f"  signed by {', '.join(found.signed)}: {found.tree}")
     click.echo(f"  {found.payloads} payloads compared with what the entries commit to")
     click.echo(f"  {found.decisions} decisions made again from their facts and policies")
     click.echo(f"  {found.effects} effects, each with an allow verdict before it")

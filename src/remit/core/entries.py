@@ -152,7 +152,7 @@ class CallDecidedAgain(Fact, frozen=True):
     rulings: tuple[Ruling, ...]
     key: str = ""
     reviews: tuple[str, ...] = ()
-    """New reviews, where rules escalate that the reviewers were not shown."""
+    """Where rules escalate that the reviewers were not shown: new reviews, and the approvals that still count."""
 
 
 class CallRefused(Fact, frozen=True):

@@ -23,6 +23,11 @@ EMPTY: Hash = hashlib.sha256(b"").digest()
 """The root of the tree without leaves."""
 
 
+def leaf_hash(entry: bytes) -> Hash:
+    """Returns the hash of a leaf: an entry's stored bytes."""
+    return hashlib.sha256(b"\x00" + entry).digest()
+
+
 def node_hash(left: Hash, right: Hash) -> Hash:
     """Returns the hash of an inner node."""
     return hashlib.sha256(b"\x01" + left + right).digest()

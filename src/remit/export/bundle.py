@@ -1,9 +1,15 @@
 """Writes a bundle: a folder, or a `.zip` of it, that `remit audit verify` checks offline.
 
 manifest.json     what is in it: the scope, the streams with their lengths and heads, a SHA-256 of each file
+manifest.note     the manifest's SHA-256 as a signed note, where the journal has a key
 entries.jsonl     the entries' exact stored bytes, one a line, in the order they were committed
-payloads.jsonl    {path, salt, seq, stream, value}: the values that entries commit to
+payloads.jsonl    {path, salt, seq, stream, value}: the values that entries commit to, but for those withheld
 artifacts.jsonl   {data, digest, kind}: policy sets, tool specs and graphs, by the SHA-256 of `data`
+checkpoint        a signed note: how many entries the journal had, and the root of their Merkle tree
+proofs.jsonl      {index, proof, seq, stream}: that each stream's last entry is in that tree; its chain does the rest
+consistency.json  {checkpoint, proof}: that the tree of a checkpoint the auditor holds begins this one
+keys.json         the journal's public keys; an auditor compares them with those they got elsewhere
+verify.py         checks all of this with nothing but Python's standard library
 README.txt        what this is, for a person
 """
 
@@ -12,15 +18,19 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files as files_of
 from pathlib import Path
 
 import orjson
 
 from remit.core.canonical import canonical
 from remit.core.entries import Entry, Exported, PolicyLoaded, ReviewOpened, seal, unseal
+from remit.core.notes import SignerKey, VerifierKey
 from remit.errors import BadInput, Conflict, JournalError, UnknownId
+from remit.export.evidence import Evidence
+from remit.export.withhold import Withhold, nothing
 from remit.store.journal import Append, Journal
 
 FORMAT = "remit export"
@@ -46,33 +56,54 @@ class Manifest:
     streams: int
     entries: int
     payloads: int
+    withheld: int
     digest: str
+    signed: bool
 
 
-async def export(journal: Journal, out: Path, at: str, actor: str, runs: Sequence[str] | None = None) -> Manifest:
-    """Writes `runs` (all of the store for None) with their reviews and policies to `out`.
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to export, and how.
+
+    Attributes:
+        runs: ids; None for everything in the store.
+        signer: signs checkpoint and manifest; None where the journal has no key.
+        held: a checkpoint that the auditor has from before; "" for none.
+        withhold: says whether a payload stays out of the bundle: its entry's commitment still stands.
+    """
+
+    at: str
+    actor: str
+    runs: Sequence[str] | None = None
+    signer: SignerKey | None = None
+    keys: Sequence[VerifierKey] = ()
+    held: str = ""
+    withhold: Withhold = nothing
+
+
+async def export(journal: Journal, out: Path, request: Request) -> Manifest:
+    """Writes runs with their reviews and policies to `out`, with the proofs that they are in the journal.
 
     It appears there whole or not at all, and the journal records that it was made.
 
     Raises:
         UnknownId: no such run.
-        BadInput: something is at `out` already, or it can't be written.
-        JournalError: the journal couldn't be read.
+        BadInput: something is at `out` already, it can't be written, or `held` isn't a checkpoint of this journal.
+        JournalError: the journal couldn't be read, or doesn't begin with its last checkpoint.
     """
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise BadInput(f"`{out}` is there already: name a new folder or .zip file")
-    wanted = None if runs is None else await _streams_of(journal, runs)
-    scope = ("all",) if runs is None else tuple(sorted(runs))
+    wanted = None if request.runs is None else await _streams_of(journal, request.runs)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".remit-export-", dir=out.parent) as folder:
             made = Path(folder) / "bundle"
             made.mkdir()
-            manifest = await _write(journal, made, wanted, scope, at)
+            manifest = await _write(journal, made, wanted, request)
             if out.suffix == ".zip":
                 _zip(made, Path(folder) / "bundle.zip")
                 made = Path(folder) / "bundle.zip"
-            await _record(journal, at, actor, manifest)
+            await _record(journal, request, manifest)
             if out.is_dir():
                 out.rmdir()
             made.replace(out)
@@ -95,39 +126,64 @@ async def _streams_of(journal: Journal, runs: Sequence[str]) -> set[str]:
     return wanted
 
 
-async def _write(journal: Journal, folder: Path, wanted: set[str] | None, scope: tuple[str, ...], at: str) -> Manifest:
-    streams: dict[str, dict[str, object]] = {}
-    artifacts: dict[str, None] = {}
+async def _write(journal: Journal, folder: Path, wanted: set[str] | None, request: Request) -> Manifest:
+    evidence = Evidence(journal, request.signer, request.keys, request.held)
+    size = await evidence.begin(request.at)
+    streams, artifacts, files = _Streams(), dict[str, None](), dict[str, str]()
     count, position, hashed = 0, 0, hashlib.sha256()
     with (folder / "entries.jsonl").open("wb") as file:
-        while batch := await journal.since(position, _BATCH):
-            position = batch[-1][0]
-            for _, data in batch:
+        while position < size and (batch := await journal.since(position, min(_BATCH, size - position))):
+            for position, data in batch:
                 entry = unseal(data)
                 if wanted is not None and entry.stream not in wanted:
                     continue
                 count += 1
                 file.write(data + b"\n")
                 hashed.update(data + b"\n")
-                streams[entry.stream] = {"entries": entry.seq + 1, "head": entry.hash}
+                streams.add(entry, position - 1)
                 artifacts.update(dict.fromkeys(_artifacts_of(entry)))
-    files = {"entries.jsonl": hashed.hexdigest()}
-    payloads, files["payloads.jsonl"] = await _write_payloads(journal, folder / "payloads.jsonl", sorted(streams))
+    files["entries.jsonl"] = hashed.hexdigest()
+    payloads, withheld, files["payloads.jsonl"] = await _write_payloads(
+        journal, folder / "payloads.jsonl", streams.last, request.withhold
+    )
     files["artifacts.jsonl"] = await _write_artifacts(journal, folder / "artifacts.jsonl", list(artifacts))
-    (folder / "README.txt").write_text(_README, encoding="utf-8")
-    files["README.txt"] = hashlib.sha256(_README.encode()).hexdigest()
+    texts = {"README.txt": _README.encode(), "verify.py": (files_of("remit.export") / "standalone.py").read_bytes()}
+    for name, data in {**texts, **await evidence.files(streams.last, whole=wanted is None)}.items():
+        (folder / name).write_bytes(data)
+        files[name] = hashlib.sha256(data).hexdigest()
+    scope = ("all",) if request.runs is None else tuple(sorted(request.runs))
     document = {
         "format": FORMAT,
         "version": VERSION,
-        "at": at,
+        "at": request.at,
         "scope": list(scope),
+        "size": size,
+        "signed": request.signer is not None,
         "entries": count,
         "payloads": payloads,
-        "streams": streams,
+        "withheld": withheld,
+        "streams": streams.ends,
         "files": files,
     }
-    (folder / "manifest.json").write_bytes(canonical(document) + b"\n")
-    return Manifest(scope, len(streams), count, payloads, files["entries.jsonl"])
+    manifest = canonical(document) + b"\n"
+    (folder / "manifest.json").write_bytes(manifest)
+    if request.signer is not None:
+        (folder / "manifest.note").write_text(evidence.sign_manifest(manifest), encoding="utf-8")
+    return Manifest(
+        scope, len(streams.ends), count, payloads, withheld, files["entries.jsonl"], request.signer is not None
+    )
+
+
+class _Streams:
+    """What was written of each stream: its end for the manifest, its last entry's place in the tree."""
+
+    def __init__(self) -> None:
+        self.ends: dict[str, dict[str, object]] = {}
+        self.last: dict[str, tuple[int, int]] = {}
+
+    def add(self, entry: Entry, index: int) -> None:
+        self.ends[entry.stream] = {"entries": entry.seq + 1, "head": entry.hash}
+        self.last[entry.stream] = (entry.seq, index)
 
 
 def _artifacts_of(entry: Entry) -> tuple[str, ...]:
@@ -140,11 +196,19 @@ def _artifacts_of(entry: Entry) -> tuple[str, ...]:
     return tuple(digest for digest in (graph, tool) if digest)
 
 
-async def _write_payloads(journal: Journal, path: Path, streams: Sequence[str]) -> tuple[int, str]:
-    count, hashed = 0, hashlib.sha256()
+async def _write_payloads(
+    journal: Journal, path: Path, streams: Mapping[str, tuple[int, int]], withhold: Withhold
+) -> tuple[int, int, str]:
+    count, withheld, hashed = 0, 0, hashlib.sha256()
     with path.open("wb") as file:
-        for stream in streams:
+        for stream, (last, _) in sorted(streams.items()):
+            kept = withhold(await journal.read(stream))
             for payload in (await journal.payloads(stream)).values():
+                if payload.seq > last:
+                    continue  # of an entry after the checkpoint
+                if kept(payload.seq, payload.path):
+                    withheld += 1
+                    continue
                 row = {
                     "stream": payload.stream,
                     "seq": payload.seq,
@@ -156,7 +220,7 @@ async def _write_payloads(journal: Journal, path: Path, streams: Sequence[str]) 
                 file.write(line)
                 hashed.update(line)
                 count += 1
-    return count, hashed.hexdigest()
+    return count, withheld, hashed.hexdigest()
 
 
 async def _write_artifacts(journal: Journal, path: Path, digests: Sequence[str]) -> str:
@@ -179,10 +243,10 @@ def _zip(folder: Path, path: Path) -> None:
             archive.write(file, file.name)
 
 
-async def _record(journal: Journal, at: str, actor: str, manifest: Manifest) -> None:
+async def _record(journal: Journal, request: Request, manifest: Manifest) -> None:
     body = Exported(manifest.scope, manifest.entries, manifest.digest)
     while True:
-        sealed = seal("store", await journal.head("store"), at, actor, body)
+        sealed = seal("store", await journal.head("store"), request.at, request.actor, body)
         try:
             return await journal.append(Append((sealed,)))
         except Conflict:

@@ -123,6 +123,9 @@ class Gate:
         allowed = verdict.outcome is Outcome.ALLOW
         key = idempotency_key(call.digest) if allowed else ""
         opened = open_reviews(stream, call, tool.spec, facts, verdict, self.policies, self._ambient)
+        # What one queue has approved stays approved while another is asked.
+        kept = [one.opened.review for one in _reviews(stream, waiting) if one.opened.queue not in verdict.queues]
+        asked = [sealed.stream.removeprefix("review/") for _, sealed in opened]
         draft = stream.draft()
         body = CallDecidedAgain(
             call.id,
@@ -130,7 +133,7 @@ class Gate:
             draft.commit("/facts", canonical(document)),
             judged.rulings,
             key,
-            tuple(sealed.stream.removeprefix("review/") for _, sealed in opened),
+            (*kept, *asked) if asked else (),
         )
         # The approval is used up in the same append that records the intent: there is no second use.
         used = self._consume(stream, waiting) if allowed else ()

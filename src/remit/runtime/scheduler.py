@@ -237,7 +237,6 @@ class Drive:
             if seen.status in (ReviewStatus.OPEN, ReviewStatus.APPROVED):
                 changed = await self._stream.read_on(id) or changed
         if changed:
-            await self._stream.reload()
             self._wake.set()
 
     async def _watch(self) -> None:

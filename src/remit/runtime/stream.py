@@ -143,7 +143,10 @@ class RunStream:
             head = follow(entry, head)
             found = apply(review, entry)
             review = found if isinstance(found, ReviewState) else review
-        if head == seen.head or self.reviews[id].head != seen.head:
+        if head == seen.head:
+            return False
+        await self.reload()  # first: who sees the ruling goes on at once, and needs what it parked with
+        if self.reviews[id].head != seen.head:
             return False
         self.reviews[id] = review
         return True

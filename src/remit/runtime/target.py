@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.util
 import sys
@@ -28,7 +29,9 @@ def load_graph(target: str) -> Graph:
     graphs = sorted(key for key, value in vars(module).items() if isinstance(value, Graph))
     found = f"`{name}` is a {type(graph).__name__}" if graph is not None else f"there is no `{name}` in it"
     known = f"; its graphs: {', '.join(f'`{key}`' for key in graphs)}" if graphs else "; it has no graph"
-    raise SettingsError(f"target `{target}`: {found}{known}")
+    close = difflib.get_close_matches(name, graphs, 1)
+    guess = f": did you mean `{close[0]}`?" if close else ""
+    raise SettingsError(f"target `{target}`: {found}{known}{guess}")
 
 
 def _module(target: str, name: str) -> ModuleType:
@@ -39,7 +42,7 @@ def _module(target: str, name: str) -> ModuleType:
         return importlib.import_module(name)
     except RemitError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise SettingsError(f"target `{target}`: importing `{name}` failed: {_words(error)}") from error
 
 
@@ -63,13 +66,13 @@ def _file(target: str, path: Path) -> ModuleType:
     except RemitError:
         del sys.modules[name]
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise SettingsError(f"target `{target}`: running `{path}` failed: {_words(error)}") from error
     return module
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -1,0 +1,75 @@
+"""Which payloads stay out of a bundle. What is withheld still verifies: its entry's commitment is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from remit.core.entries import CallDecided, CallDecidedAgain, CallRejected, CallSettled, Entry, ReviewOpened
+from remit.errors import BadInput
+
+Kept = Callable[[int, str], bool]
+"""Of an entry's number and a payload's path: whether the payload stays out."""
+Withhold = Callable[[Sequence[Entry]], Kept]
+"""Of a stream's entries: what stays out of it."""
+
+
+def nothing(entries: Sequence[Entry]) -> Kept:
+    """Withholds nothing."""
+    return lambda seq, path: False
+
+
+def withholding(rules: Sequence[str]) -> Withhold:
+    """Returns what `rules` withhold: `tool:NAME`, `label:NAME`, or a JSON pointer such as `/args/iban`.
+
+    A tool's rule covers its calls' arguments, results, errors, facts, reasons and reviews; a label's the results
+    that carry it; a pointer every payload at or below it.
+
+    Raises:
+        BadInput: a rule is none of these.
+    """
+    tools = {rule.removeprefix("tool:") for rule in rules if rule.startswith("tool:")}
+    labels = {rule.removeprefix("label:") for rule in rules if rule.startswith("label:")}
+    pointers = tuple(rule for rule in rules if rule.startswith("/"))
+    for rule in rules:
+        if not rule.startswith(("tool:", "label:", "/")):
+            raise BadInput(f"--withhold `{rule}`: write tool:NAME, label:NAME, or a JSON pointer such as /args/iban")
+
+    def of_stream(entries: Sequence[Entry]) -> Kept:
+        closed = _of_tools(entries, tools)
+        marked = {
+            entry.seq
+            for entry in entries
+            if isinstance(entry.body, CallSettled) and labels.intersection(entry.body.labels)
+        }
+        return lambda seq, path: (
+            seq in closed
+            or (seq in marked and path == "/result")
+            or any(path == pointer or path.startswith(f"{pointer}/") for pointer in pointers)
+        )
+
+    return of_stream
+
+
+def _of_tools(entries: Sequence[Entry], tools: set[str]) -> set[int]:
+    """Returns the numbers of the entries that are about calls of `tools`."""
+    if not tools:
+        return set()
+    first = entries[0].body if entries else None
+    if isinstance(first, ReviewOpened):
+        return {entry.seq for entry in entries} if first.tool in tools else set()
+    calls: dict[str, str] = {}
+    found = set()
+    for entry in entries:
+        body = entry.body
+        if isinstance(body, CallDecided):
+            calls[body.call.id] = body.call.tool
+            id = body.call.id
+        elif isinstance(body, (CallRejected, CallSettled, CallDecidedAgain)):
+            id = body.id
+            if isinstance(body, CallRejected):
+                calls[id] = body.tool
+        else:
+            continue
+        if calls.get(id) in tools:
+            found.add(entry.seq)
+    return found

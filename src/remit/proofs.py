@@ -1,0 +1,153 @@
+"""Checks what proves an export: signatures, the Merkle tree, inclusion and consistency. Part of `verify`."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from remit.core.entries import Head
+from remit.core.merkle import Frontier, Hash, verify_consistency, verify_inclusion
+from remit.core.notes import Checkpoint, VerifierKey, open_note
+from remit.errors import BadInput, RemitError, Tampered
+
+Report = Callable[[str, str], None]
+"""Takes a place and what is wrong there."""
+MANIFEST = "remit export manifest v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """Who signed it, and what the tree was compared with, in words."""
+
+    signed: tuple[str, ...] = ()
+    tree: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The files of a bundle that prove it; None for one that isn't there."""
+
+    manifest: bytes
+    manifest_note: bytes | None
+    checkpoint: bytes | None
+    keys: bytes | None
+    proofs: bytes | None
+    consistency: bytes | None
+
+
+def check(
+    parts: Parts,
+    manifest: Mapping[str, Any],
+    heads: Mapping[str, Head],
+    tree: Frontier,
+    keys: Sequence[VerifierKey],
+    held: str,
+    bad: Report,
+) -> Proven:
+    """Checks the parts against the entries that were read, and tells `bad` of all that doesn't fit.
+
+    Args:
+        tree: of the entries as they stand in the bundle, in its order.
+        keys: got elsewhere; without any, those in the bundle are used.
+    """
+    if parts.checkpoint is None or parts.manifest_note is None:
+        if keys or held or manifest.get("signed"):
+            bad("checkpoint", "the export is not signed, and it must be: a signature was taken away")
+        return Proven(notes=("it is not signed: nothing but the copies of others shows that it was not rewritten",))
+    notes: tuple[str, ...] = ()
+    if not keys:
+        keys = _keys(parts.keys, bad)
+        shown = ", ".join(str(key) for key in keys) or "none"
+        notes = (f"signatures are checked against the export's own keys: compare with yours: {shown}",)
+    try:
+        name = _manifest(parts, keys)
+        checkpoint = _checkpoint(parts.checkpoint, keys)
+        if checkpoint.size != manifest.get("size"):
+            bad("checkpoint", f"it is of {checkpoint.size} entries, and the export of {manifest.get('size')}")
+        if manifest.get("scope") == ["all"]:
+            if tree.size != checkpoint.size or tree.root() != checkpoint.root:
+                bad("checkpoint", "the entries are not those whose root was signed")
+            words = f"a tree of {checkpoint.size} entries, made again from all of them"
+        else:
+            _inclusion(parts.proofs, checkpoint, heads, bad)
+            words = f"a tree of {checkpoint.size} entries; each stream proven to be in it"
+        if held:
+            words += _consistency(parts.consistency, checkpoint, keys, held, bad)
+    except RemitError as error:
+        bad("signatures", str(error))
+        return Proven(notes=notes)
+    return Proven((name,), words, notes)
+
+
+def _keys(data: bytes | None, bad: Report) -> list[VerifierKey]:
+    try:
+        return [VerifierKey.parse(text) for text in orjson.loads(data or b"[]")]
+    except (ValueError, TypeError, AttributeError, BadInput) as error:
+        bad("keys.json", f"not a list of public keys: {error}")
+        return []
+
+
+def _manifest(parts: Parts, keys: Sequence[VerifierKey]) -> str:
+    text, signed = open_note(_text(parts.manifest_note, "manifest.note"), keys)
+    if text.split("\n")[1:3] != [MANIFEST, hashlib.sha256(parts.manifest).hexdigest()]:
+        raise Tampered("manifest.json is not the manifest that was signed")
+    return signed[0].name
+
+
+def _checkpoint(data: bytes | None, keys: Sequence[VerifierKey]) -> Checkpoint:
+    return Checkpoint.parse(open_note(_text(data, "checkpoint"), keys)[0])
+
+
+def _inclusion(data: bytes | None, checkpoint: Checkpoint, heads: Mapping[str, Head], bad: Report) -> None:
+    """The last entry of a stream in the tree puts all of the stream there: its chain leads back from it."""
+    proved = set()
+    for number, line in enumerate((data or b"").splitlines(), 1):
+        place = f"proofs.jsonl:{number}"
+        try:
+            row = orjson.loads(line)
+            stream, index, seq, proof = row["stream"], row["index"], row["seq"], _hashes(row["proof"])
+            head = heads.get(stream, Head())
+            holds = seq == head.seq and verify_inclusion(
+                bytes.fromhex(head.hash), index, checkpoint.size, checkpoint.root, proof
+            )
+        except (ValueError, KeyError, TypeError, binascii.Error) as error:
+            bad(place, f"not a proof: {error}")
+            continue
+        if not holds:
+            bad(place, f"it does not show that {stream}#{seq} is in the tree that was signed")
+        proved.add(stream)
+    for stream in sorted(set(heads) - proved):
+        bad(stream, "there is no proof that it is in the tree that was signed")
+
+
+def _consistency(
+    data: bytes | None, checkpoint: Checkpoint, keys: Sequence[VerifierKey], held: str, bad: Report
+) -> str:
+    before = Checkpoint.parse(open_note(held, keys)[0])
+    try:
+        row = orjson.loads(data or b"{}")
+        proof = _hashes(row["proof"])
+    except (ValueError, KeyError, TypeError, binascii.Error):
+        bad("consistency.json", "no consistency proof: export again with --from-checkpoint, the one you hold")
+        return ""
+    if not verify_consistency(before.size, checkpoint.size, before.root, checkpoint.root, proof):
+        bad("consistency.json", f"the journal does not begin with the {before.size} entries of the checkpoint you hold")
+    return f"; it begins with the {before.size} of the checkpoint you hold"
+
+
+def _text(data: bytes | None, name: str) -> str:
+    try:
+        return (data or b"").decode()
+    except UnicodeDecodeError as error:
+        raise Tampered(f"{name} is not text: {error}") from error
+
+
+def _hashes(texts: Sequence[str]) -> list[Hash]:
+    return [base64.b64decode(text, validate=True) for text in texts]

@@ -1,0 +1,237 @@
+"""A small shop, and the command line in it: in this process, or in one of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from remit.cli import main
+
+APP = '''
+"""A shop: it notes, pays, breaks, or hangs, as it is told."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from remit import Context, Graph, Invocation, Task, tool
+
+
+@tool(effect="commit", repeat="keyed", authority=["to"], content=["amount"], labels={})
+def pay(invocation: Invocation, to: str, amount: int, why: str = "") -> str:
+    """Pays, once for each key."""
+    ledger = Path("ledger.txt")
+    paid = ledger.read_text().splitlines() if ledger.exists() else []
+    line = f"{invocation.key} {amount}"
+    if line not in paid:
+        ledger.write_text("".join(f"{row}\\n" for row in (*paid, line)))
+    return f"paid {to}"
+
+
+@tool(effect="read", repeat="idempotent", authority=[], content=["words"], labels={})
+def break_down(words: str) -> None:
+    """Breaks."""
+    raise ValueError(words)
+
+
+@tool(effect="read", repeat="idempotent", authority=[], content=[], labels={})
+async def hang() -> str:
+    """Hangs until there is a file `go`."""
+    if not Path("go").exists():
+        print("hanging", file=sys.stderr, flush=True)
+        await asyncio.Event().wait()
+    return "went on"
+
+
+class Order(BaseModel):
+    to: str = "Ada"
+    amounts: list[int] = []
+    why: str = ""
+    words: str = ""
+    hangs: bool = False
+
+
+async def shop(ctx: Context, order: Order) -> dict[str, str]:
+    """Does what the order says."""
+    said = {}
+    for amount in order.amounts:
+        said[str(amount)] = await ctx.call(pay, to=order.to, amount=amount, why=order.why)
+    if order.words:
+        await ctx.call(break_down, words=order.words)
+    if order.hangs:
+        said["hang"] = await ctx.call(hang)
+    return said
+
+
+async def add(ctx: Context, done: dict[str, str]) -> dict[str, str]:
+    """Hands it on."""
+    return done
+
+
+graph = Graph("shop", [Task("buy", shop), Task("sum", add, after="buy")], tools=[pay, break_down, hang])
+other = Graph("other", [Task("buy", shop)], tools=[pay, break_down, hang])
+number = 7
+'''
+
+POLICY = """
+policy: shop
+description: What the shop may pay.
+rules:
+  - id: small
+    tools: [pay]
+    allow: args.amount <= 10
+  - id: large
+    tools: [pay]
+    escalate: args.amount > 10
+    to: finance
+    because: "{{args.amount}} to {{args.to}} is a lot: {{args.why}}"
+  - id: never
+    tools: [pay]
+    deny: args.amount > 1000
+    because: "{{args.amount}} is too much"
+  - id: rest
+    tools: [break_down, hang]
+    allow: "true"
+"""
+
+QUEUES = """
+single_operator: true
+queues:
+  finance:
+    ttl: 72h
+"""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command said, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = json.loads(self.out)
+        assert isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
+        return rows
+
+
+class Shell:
+    """Types commands in a folder."""
+
+    def __init__(self, folder: Path, capture: pytest.CaptureFixture[str], patch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self._capture = capture
+        self._patch = patch
+
+    def __call__(self, *command: str, **variables: str) -> Said:
+        """In this process: where another one would add nothing."""
+        modules, paths = set(sys.modules), list(sys.path)
+        self._capture.readouterr()
+        with self._patch.context() as patch:
+            patch.chdir(self.folder)
+            patch.setattr(sys, "argv", ["remit", *command])
+            for name, text in variables.items():
+                patch.setenv(name, text)
+            with pytest.raises(SystemExit) as stop:
+                main()
+        for name in {name for name in sys.modules if name.startswith("remit_target_")} - modules:
+            del sys.modules[name]
+        sys.path[:] = paths
+        out, err = self._capture.readouterr()
+        assert isinstance(stop.value.code, int)
+        return Said(stop.value.code, out, err)
+
+    def run(self, *command: str, stdin: str = "", flags: tuple[str, ...] = (), **variables: str) -> Said:
+        """In a process of its own."""
+        done = subprocess.run(
+            [sys.executable, *flags, "-m", "remit", *command],
+            cwd=self.folder, env=environment(**variables), input=stdin, capture_output=True, encoding="utf-8",
+            timeout=60, check=False,
+        )  # fmt: skip
+        return Said(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *command: str, **variables: str) -> subprocess.Popen[str]:
+        """In a process of its own that goes on beside the test."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "remit", *command],
+            cwd=self.folder, env=environment(**variables), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )  # fmt: skip
+
+    def write(self, files: Mapping[str, str]) -> None:
+        for name, text in files.items():
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+
+    def ledger(self) -> list[int]:
+        """The amounts that were paid."""
+        path = self.folder / "ledger.txt"
+        return [int(line.split()[1]) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def is_harmless(text: str) -> bool:
+    """Whether there is nothing in `text` that a terminal would act on."""
+    return all(character.isprintable() for character in text)
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This process's variables, without what would reach into a test."""
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(("REMIT_", "COLUMNS", "PYTHON"))}
+    return {**kept, "NO_COLOR": "1", "PYTHONUTF8": "1", **variables}
+
+
+SHOP = {
+    "app.py": APP,
+    "policies/shop.yaml": POLICY,
+    "policies/queues.yaml": QUEUES,
+    "remit.toml": 'app = "app.py:graph"\n',
+}
+
+
+HOSTILE = "x\x1b[2J\x1b]0;title\x07\r\n  verdict  allow\u202ebdi\u2066\x9b31m\x00\u200b\u3164" + "\u0301" * 5
+
+HISTORY = f"""
+import asyncio
+
+from app import graph
+
+from remit import Runtime
+from remit.runtime.ambient import System
+from remit.runtime.rulings import rule
+
+HOSTILE = {HOSTILE!r}
+
+
+async def main():
+    async with Runtime(graph) as runtime:
+        async def go(**order):
+            return await runtime.run(graph, order, principal="ada@example.com", target="app.py:graph")
+
+        done = await go(amounts=[1, 2])
+        failed = await go(words="out of order")
+        denied = await go(amounts=[5000])
+        waiting = await go(amounts=[3, 20])
+        refused = await go(amounts=[30])
+        await rule(runtime.journal, System(), refused.reviews[0], approved=False, reviewer="bob", reason="no money")
+        await runtime.resume(refused.run)
+        await runtime.run(
+            graph, {{"to": HOSTILE, "amounts": [40], "why": HOSTILE}}, principal=HOSTILE, target="app.py:graph"
+        )
+        await go(words=HOSTILE)
+
+
+asyncio.run(main())
+"""
