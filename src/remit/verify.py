@@ -19,14 +19,13 @@ import orjson
 from remit import proofs
 from remit.core import entries as e
 from remit.core.canonical import canonical, commitment, plain
-from remit.core.conditions import JsonSchema
 from remit.core.decide import Approval, Verdict, decide
 from remit.core.entries import Entry, Head, Outcome, follow, unseal
-from remit.core.facts import root_types, roots
+from remit.core.facts import roots
 from remit.core.lifecycle import CallState, CallStatus, ReviewState, ReviewStatus, RunState, State, apply
 from remit.core.merkle import Frontier, leaf_hash
 from remit.core.notes import VerifierKey
-from remit.core.policy import PolicySet, load_policies
+from remit.core.recorded import RecordedPolicies
 from remit.core.tools import Repeat, ToolSpec, call_digest, idempotency_key
 from remit.errors import BadInput, RemitError, Tampered
 
@@ -139,7 +138,7 @@ class _Verifier:
         self._broken: set[str] = set()
         self._payloads: dict[tuple[str, int, str], tuple[bytes, bytes]] = {}
         self._artifacts: dict[str, bytes] = {}
-        self._policies: dict[str, list[_Policies]] = {}
+        self._policies: dict[str, list[RecordedPolicies]] = {}
         self._single_operator = False
         self._args: dict[tuple[str, str], dict[str, object]] = {}
         self._used: dict[str, str] = {}
@@ -276,7 +275,7 @@ class _Verifier:
         body, state = entry.body, self._states.get(entry.stream)
         if isinstance(body, e.PolicyLoaded):
             self._single_operator = body.single_operator
-            self._policies.setdefault(body.digest, []).append(_Policies(body, self._artifacts))
+            self._policies.setdefault(body.digest, []).append(RecordedPolicies(body, self._artifacts))
         elif isinstance(body, e.ReviewRuled):
             self._ruled(place, entry, body)
         elif not isinstance(before, RunState) or not isinstance(state, RunState):
@@ -404,39 +403,6 @@ class _Verifier:
             return self._bad(place, "the recorded reasons are not the reasons of this decision")
         self._done.decisions += 1
         return None
-
-
-class _Policies:
-    """A policy set of the journal, with the tools and facts it was checked against."""
-
-    def __init__(self, body: e.PolicyLoaded, artifacts: Mapping[str, bytes]) -> None:
-        self.single_operator = body.single_operator
-        self._digest = body.digest
-        try:
-            types = plain(artifacts[body.types])
-            self._texts: dict[str, str] = orjson.loads(artifacts[body.texts])["files"]
-            self.tools = {name: ToolSpec.from_document(row["spec"]) for name, row in types.items()}
-            self._facts: dict[str, dict[str, JsonSchema]] = {name: row["facts"] for name, row in types.items()}
-        except _UNFIT as error:
-            raise Tampered(
-                f"the policy files, or the tools they were checked against, are not there: {error}"
-            ) from error
-        self._loaded: PolicySet | None = None
-
-    def has(self, call: e.CallRecord) -> bool:
-        """Whether these policies were checked against exactly the tool that was called."""
-        return call.tool in self.tools and self.tools[call.tool].digest == call.tool_digest
-
-    def load(self) -> PolicySet:
-        """Returns the set, compiled. Raises PolicyError, or Tampered where it isn't the set of that digest."""
-        if self._loaded is None:
-            loaded = load_policies(
-                self._texts, tuple(self.tools.values()), lambda tool: root_types(tool, self._facts[tool.name])
-            )
-            if loaded.digest != self._digest or loaded.single_operator != self.single_operator:
-                raise Tampered("the policy files are not the ones whose digest was recorded")
-            self._loaded = loaded
-        return self._loaded
 
 
 def _args(call: e.CallRecord, values: Mapping[str, bytes]) -> dict[str, object] | None:

@@ -9,7 +9,9 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from queue import Empty, Queue
+from threading import Thread
+from typing import IO, Any
 
 import pytest
 
@@ -127,6 +129,56 @@ class Said:
         return rows
 
 
+class Running:
+    """A command that is still running: its lines are waited for, with a timeout."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.lines: list[str] = []
+        self._queue: Queue[str | None] = Queue()
+        self._readers = [Thread(target=self._read, args=(pipe,)) for pipe in (process.stdout, process.stderr)]
+        for reader in self._readers:
+            reader.start()
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.end()
+
+    def until(self, words: str) -> str:
+        """Returns the first line, of stdout or stderr, with these words in it."""
+        while True:
+            try:
+                line = self._queue.get(timeout=30)
+            except Empty:
+                line = None
+            assert line is not None, f"no line with {words!r}: {self.lines}"
+            self.lines.append(line)
+            if words in line:
+                return line
+
+    def end(self, signal: int = 0) -> int:
+        """Sends a signal, if any, waits for the end, and returns the exit code."""
+        if signal:
+            self.process.send_signal(signal)
+        code = self.process.wait(30)
+        for reader in self._readers:
+            reader.join(30)
+        while not self._queue.empty():
+            self.lines += [line for line in [self._queue.get()] if line is not None]
+        return code
+
+    def _read(self, pipe: IO[str] | None) -> None:
+        assert pipe is not None
+        with pipe:
+            for line in pipe:
+                self._queue.put(line)
+        self._queue.put(None)
+
+
 class Shell:
     """Types commands in a folder."""
 
@@ -162,12 +214,14 @@ class Shell:
         )  # fmt: skip
         return Said(done.returncode, done.stdout, done.stderr)
 
-    def start(self, *command: str, **variables: str) -> subprocess.Popen[str]:
+    def start(self, *command: str, **variables: str) -> Running:
         """In a process of its own that goes on beside the test."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "remit", *command],
-            cwd=self.folder, env=environment(**variables), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            encoding="utf-8",
+        return Running(
+            subprocess.Popen(
+                [sys.executable, "-m", "remit", *command],
+                cwd=self.folder, env=environment(**variables), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                encoding="utf-8",
+            )
         )  # fmt: skip
 
     def write(self, files: Mapping[str, str]) -> None:

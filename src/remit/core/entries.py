@@ -77,6 +77,8 @@ class TaskExpanded(Fact, frozen=True):
 
     task: str
     count: int
+    labels: tuple[str, ...] = ()
+    """Labels of the list: a fan-out over none has them too."""
 
 
 class CallRecord(Fact, frozen=True):

@@ -252,7 +252,7 @@ def _task(
     if isinstance(body, e.TaskStarted):
         task = change(task, status=_step(TASKS, task.status, "started", entry), agent=body.agent, labels=body.labels)
     elif isinstance(body, e.TaskExpanded):
-        task = change(task, status=_step(TASKS, task.status, "expanded", entry), count=body.count)
+        task = change(task, status=_step(TASKS, task.status, "expanded", entry), count=body.count, labels=body.labels)
     elif isinstance(body, e.TaskSkipped):
         task = change(task, status=_step(TASKS, task.status, "skipped", entry), cause=body.because)
     else:

@@ -128,7 +128,7 @@ class ToolSpec:
             "authority": sorted(self.authority),
             "content": sorted(self.content),
             "labels": {pointer: sorted(labels) for pointer, labels in self.labels.items()},
-            "timeout": str(self.timeout),
+            "timeout": str(float(self.timeout)),
             "attempts": self.attempts,
             "cost": str(self.cost),
             "tags": sorted(self.tags),

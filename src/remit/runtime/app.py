@@ -19,7 +19,16 @@ from remit.core.graph import Graph
 from remit.core.kernel import deadline, next_commands
 from remit.core.lifecycle import RunState, RunStatus
 from remit.core.policy import PolicySet
-from remit.errors import BadInput, Conflict, JournalError, OwnershipLost, RunError, UnknownId
+from remit.errors import (
+    BadInput,
+    Conflict,
+    JournalError,
+    NewerJournal,
+    OwnershipLost,
+    RunError,
+    Tampered,
+    UnknownId,
+)
 from remit.logs import get
 from remit.runtime.ambient import Ambient, System, new_id, stamp, user
 from remit.runtime.checkpoints import Checkpoints
@@ -240,7 +249,7 @@ class Runtime:
                     worked = True
                 except OwnershipLost:
                     continue
-                except RunError as error:
+                except (RunError, Tampered, NewerJournal) as error:
                     get().error("run stopped", run=run, error=str(error))
             if worked:
                 continue
@@ -262,12 +271,18 @@ class Runtime:
         for row in await self.projections.runs():
             if row.status != RunStatus.RUNNING or row.graph not in self._registry.graphs:
                 continue
-            state = await load_run(self.journal, row.run)
-            if state.fruitless >= FRUITLESS or state.started.graph_digest != self._graph(row.graph).digest:
-                continue
-            if await self._has_work(self._graph(row.graph), state) and await self._is_free(row.run):
-                ready.append(row.run)
+            try:
+                if await self._is_ready(row.run, self._graph(row.graph)):
+                    ready.append(row.run)
+            except (Tampered, NewerJournal) as error:
+                get().error("run can't be read", run=row.run, error=str(error))
         return ready
+
+    async def _is_ready(self, run: str, graph: Graph) -> bool:
+        state = await load_run(self.journal, run)
+        if state.fruitless >= FRUITLESS or state.started.graph_digest != graph.digest:
+            return False
+        return await self._has_work(graph, state) and await self._is_free(run)
 
     async def _has_work(self, graph: Graph, state: RunState) -> bool:
         reviews = await load_reviews(self.journal, state)

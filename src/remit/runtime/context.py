@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any, ParamSpec, TypeVar, cast
 
 from remit.core.entries import Recorded
+from remit.core.lifecycle import CallStatus
 from remit.core.typed import Tool
 from remit.errors import InvalidArguments, JournalError, Misuse, RunError
 from remit.logs import bound, get
@@ -43,14 +44,31 @@ class TaskRun:
         self.parked = False
         prefix = f"{task}#"
         state = stream.state
+        self._asked: list[str] = []
         self._unanswered = {id for ids in (state.calls, state.recorded) for id in ids if id.startswith(prefix)}
+
+    def asked(self, id: str) -> None:
+        """Notes that the agent made this call, whatever becomes of it."""
+        self._asked.append(id)
 
     def answered(self, id: str) -> None:
         """Notes that the agent came by what the journal has under this id."""
         self._unanswered.discard(id)
 
     def check_complete(self) -> None:
-        """Raises ReplayMismatch where the journal has calls that the agent no longer makes."""
+        """Raises where the agent left calls open.
+
+        Raises:
+            ReplayMismatch: the journal has calls that it no longer makes.
+            RunError: it walked away from a call that was begun: nobody knows what became of it.
+        """
+        for id in self._asked:
+            call = self.stream.state.calls.get(id)
+            if call is not None and call.status is CallStatus.INTENDED:
+                raise RunError(
+                    f"run `{self.stream.state.run}`: the agent ended while its call `{id}` was under way:"
+                    " await every call, and let the tool's own timeout end it; resume the run to settle it"
+                )
         if self._unanswered:
             first = min(self._unanswered)
             call = self.stream.state.calls.get(first)
@@ -104,6 +122,7 @@ class Context:
         self._check()
         ask = Ask(self._id(), run.task, run.agent, run.version, tool, arguments)
         self._busy = True
+        run.asked(ask.id)
         try:
             with bound(call=ask.id):
                 return await self._gated(ask)
@@ -147,8 +166,11 @@ class Context:
             try:
                 results[index] = await functions[index](contexts[index])
             except asyncio.CancelledError:
-                if not contexts[index]._parked:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
                     raise
+                if not contexts[index]._parked:
+                    results[index] = RuntimeError("a branch cancelled itself")
             except Exception as error:  # noqa: BLE001 - raised below, once the others have come to an end
                 results[index] = error
 

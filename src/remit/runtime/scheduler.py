@@ -13,7 +13,7 @@ from remit.core import kernel as k
 from remit.core.canonical import canonical, plain
 from remit.core.graph import Agent, Graph
 from remit.core.lifecycle import ReviewState, ReviewStatus, RunStatus, TaskStatus, parent_of
-from remit.errors import Conflict, JournalError, RemitError, ReplayMismatch, RunError
+from remit.errors import Conflict, JournalError, RemitError, RunError
 from remit.logs import bound, get
 from remit.runtime.context import Context, TaskRun
 from remit.runtime.gate import Gate
@@ -126,15 +126,19 @@ class Drive:
         if id in self._live or len(self._live) >= self._graph.limit or (task.limit and busy >= task.limit):
             return False
         if isinstance(command, k.StartTask):
-            labels = {label for need in task.needs for label in self._stream.state.tasks[need].labels}
-            self._enqueue(e.TaskStarted(id, task.runs.name, task.runs.version, tuple(sorted(labels))))
+            self._enqueue(e.TaskStarted(id, task.runs.name, task.runs.version, self._labels(task.id)))
         self._live.add(id)
         group.create_task(self._run(id, task.runs))
         return True
 
+    def _labels(self, id: str) -> tuple[str, ...]:
+        """Labels of the outputs that a task is given."""
+        needs = self._graph.tasks[id].needs
+        return tuple(sorted({label for need in needs for label in self._stream.state.tasks[need].labels}))
+
     async def _expand(self, id: str) -> None:
         try:
-            self._enqueue(e.TaskExpanded(id, len(self._items(id))))
+            self._enqueue(e.TaskExpanded(id, len(self._items(id)), self._labels(id)))
         except TypeError as error:
             await self._ended(id, b"", error)
 
@@ -160,7 +164,7 @@ class Drive:
             if not run.parked:
                 try:
                     run.check_complete()
-                except ReplayMismatch as stop:
+                except RunError as stop:
                     self._stream.break_(stop)
                     raise
                 await self._ended(id, data, error)

@@ -1,0 +1,178 @@
+"""`remit run`, `resume` and `work`, in several processes at once, and stopped in every way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+from shops import Shell
+
+from remit.runtime.app import LEASE_SECONDS, is_dead
+
+REPORT = {"run", "status", "output", "failed", "reviews"}
+
+
+@pytest.mark.parametrize(
+    ("order", "code", "status"),
+    [
+        ("amounts:=[1]", 0, "done"),
+        ("words=broken", 1, "failed"),
+        ("amounts:=[5000]", 1, "failed"),
+        ("amounts:=[20]", 8, "waiting"),
+    ],
+)
+def test_how_a_run_ended_is_its_exit_code(shell: Shell, order: str, code: int, status: str) -> None:
+    said = shell("run", "--input", order, "--principal", "ada", "--json")
+    (report,) = said.rows
+    assert (said.code, said.err) == (code, "")
+    assert set(report) == REPORT and report["status"] == status
+    text = shell("run", "app.py:graph", "--input", order)
+    run = text.err.removeprefix("run ").strip()
+    assert text.code == code and text.out.startswith(f"run {run} is {status}\n")
+    again = shell("resume", run)
+    assert again.code == code and f"run {run} is {status}" in again.out
+
+
+def test_a_run_that_waits_names_its_reviews_and_what_to_do(shell: Shell) -> None:
+    said = shell("run", "--input", "amounts:=[20]")
+    (row,) = shell("review", "list", "--json").rows
+    assert f"waits for review {row['review']}" in said.out and f"`remit resume {row['run']}`" in said.out
+
+
+def test_a_module_is_a_target_too(shell: Shell) -> None:
+    said = shell.run("run", "app:graph", "--input", "amounts:=[1]", "--json")
+    assert said.code == 0 and said.rows[0]["output"] == {"1": "paid Ada"}
+    assert shell.run("resume", said.rows[0]["run"]).code == 0
+
+
+def test_resume_goes_on_with_every_run_that_can(shell: Shell) -> None:
+    assert shell("resume", "--json", "--store", "sqlite:///new.db").code == 2
+    assert shell("run", "--input", "amounts:=[1]").code == 0
+    assert shell("resume").err == "no run is unfinished\n"
+    assert shell("resume", "--json").rows == []
+    first, second, third = (shell("run", "--input", f"amounts:=[{n}]", "--json").rows[0] for n in (20, 30, 40))
+    assert shell("review", "approve", first["reviews"][0]).code == 0
+    assert shell("review", "deny", second["reviews"][0], "--reason", "no").code == 0
+    said = shell("resume", "--json")
+    assert {row["run"]: row["status"] for row in said.rows} == {
+        first["run"]: "done", second["run"]: "failed", third["run"]: "waiting",
+    }  # fmt: skip
+    assert said.code == 8
+    assert shell.ledger() == [1, 20]
+
+
+def test_a_run_goes_on_with_the_code_it_was_started_with(shell: Shell) -> None:
+    (report,) = shell("run", "app.py:other", "--input", "amounts:=[20]", "--json").rows
+    assert shell("review", "approve", report["reviews"][0]).code == 0
+    wrong = shell("resume", report["run"], "--app", "app.py:graph")
+    assert wrong.code == 5 and "is of graph `other`, not of `app.py:graph`" in wrong.err
+    assert shell("resume", "--app", "app.py:graph").err == "no run is unfinished\n"
+    assert shell("resume").code == 0
+    assert shell.ledger() == [20]
+
+
+def test_work_goes_on_with_what_others_started_and_ruled_on(shell: Shell) -> None:
+    (report,) = shell("run", "--input", "amounts:=[20]", "--json").rows
+    assert shell("work", "--once", "--json").out == ""
+    assert shell("review", "approve", report["reviews"][0]).code == 0
+    said = shell("work", "--once", "--json")
+    assert said.code == 0 and said.rows[0]["status"] == "done"
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_work_notices_a_ruling_of_another_process_and_stops_when_told(shell: Shell, stop: signal.Signals) -> None:
+    (report,) = shell("run", "--input", "amounts:=[20]", "--json").rows
+    with shell.start("work") as worker:
+        worker.until("working on app.py:graph")
+        assert shell("review", "approve", report["reviews"][0]).code == 0
+        worker.until(f"run {report['run']} is done")
+        assert worker.end(stop) == 0
+    assert worker.lines[-1] == "stopped\n" and "Traceback" not in "".join(worker.lines)
+    assert shell.ledger() == [20]
+
+
+def test_a_run_that_waits_goes_on_as_soon_as_somebody_has_ruled(shell: Shell) -> None:
+    with shell.start("run", "--wait", "--input", "amounts:=[20, 30]", "--log-level", "info") as running:
+        for amount in (20, 30):
+            running.until("run waiting")
+            (row,) = shell("review", "list", "--json").rows
+            assert row["status"] == "open", amount
+            assert shell("review", "approve", row["review"]).code == 0
+        assert running.end() == 0
+    assert shell.ledger() == [20, 30]
+
+
+@pytest.mark.parametrize(("stop", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_was_stopped_in_the_middle_can_be_resumed_at_once(
+    shell: Shell, stop: signal.Signals, code: int
+) -> None:
+    with shell.start("run", "--input", "amounts:=[1]", "--input", "hangs:=true") as running:
+        running.until("hanging")
+        assert running.end(stop) == code
+    text = "".join(running.lines)
+    (row,) = shell("runs", "list", "--json").rows
+    assert row["status"] == "running"
+    assert f"go on with `remit resume {row['run']}`" in text and "Traceback" not in text
+    shell.write({"go": ""})
+    assert shell("resume", row["run"]).code == 0
+    assert shell.ledger() == [1]
+
+
+def test_after_a_kill_nobody_waits_for_the_lease_of_the_dead(shell: Shell) -> None:
+    with shell.start("run", "--input", "amounts:=[1]", "--input", "hangs:=true") as running:
+        run = running.until("run ").split()[1]
+        running.until("hanging")
+        # While it lives, it is not disturbed.
+        said = shell("resume", run)
+        assert said.code == 7 and "is being driven by another worker" in said.err
+        assert shell("work", "--once").out == ""
+        assert running.end(signal.SIGKILL) == -signal.SIGKILL
+    shell.write({"go": ""})
+    before = os.times().elapsed
+    assert shell("resume", run).code == 0
+    assert os.times().elapsed - before < LEASE_SECONDS / 2
+    assert shell.ledger() == [1]
+    (view,) = shell("runs", "show", run, "--json").rows
+    assert [call["attempts"] for call in view["calls"]] == [1, 1]
+
+
+def test_a_worker_is_dead_only_where_that_is_certain() -> None:
+    host = socket.gethostname()
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait(30)
+    for worker in ("", "ada", "ada@elsewhere:1:x", f"ada@elsewhere:{gone.pid}:x", f"ada@{host}:me:x"):
+        assert not is_dead(worker)
+    assert not is_dead(f"ada@{host}:{os.getpid()}:x")
+    assert not is_dead(f"ada@{host}:1:x")
+    assert is_dead(f"ada@{host}:{gone.pid}:x")
+    assert is_dead(f"ada@{host}:{10**30}:x")
+
+
+def test_a_governed_call_leaves_lines_with_its_ids(shell: Shell) -> None:
+    said = shell.run("run", "--input", "amounts:=[1, 20]", "--json", "--log-format", "json", "--log-level", "info")
+    assert said.code == 8 and said.rows[0]["status"] == "waiting"
+    lines = [json.loads(line) for line in said.err.splitlines()]
+    of_calls = [line for line in lines if "call" in line]
+    assert [(line["event"], line["call"]) for line in of_calls] == [
+        ("decided", "buy#0"), ("settled", "buy#0"), ("decided", "buy#1"), ("parked", "buy#1"),
+    ]  # fmt: skip
+    assert all(line["run"] == said.rows[0]["run"] for line in lines)
+    assert all(line["task"] == "buy" for line in of_calls)
+    decided = of_calls[2]
+    assert (decided["outcome"], decided["rules"], decided["tool"]) == ("escalate", "shop/large", "pay")
+    assert decided["reviews"] == said.rows[0]["reviews"][0]
+    assert lines[-1]["event"] == "run waiting"
+    quiet = shell("run", "--input", "amounts:=[1, 20]", "--json")
+    assert quiet.err == ""
+
+
+def test_logs_for_people_are_on_stderr_and_in_plain_text(shell: Shell) -> None:
+    said = shell.run("run", "--input", "words=oops\x1b[31m", "--log-level", "info")
+    assert said.code == 1
+    assert "settled" in said.err and "call=buy#0" in said.err and "run failed" in said.err
+    assert all(line.isprintable() for line in said.err.splitlines())
