@@ -58,17 +58,21 @@ def test_every_file_and_command_of_a_page_does_what_the_page_says(page: Path, tm
 class Story:
     """One page's files and commands, in a folder of its own.
 
-    What differs from one time to the next is bound when it is first seen: an id in a page's output stands for the
-    one that was printed, here and in later commands. A line `…` stands for any lines.
+    What differs from one time to the next is bound when it is first seen: an id or a key in a page's output stands
+    for the one that was printed, here and in later commands. A line `…` stands for any lines.
     """
 
-    ID = re.compile(r"\b(?=[a-z]*\d)[0-9a-hjkmnp-tv-z]{12}\b")
+    BOUND = (
+        (r"\b(?=[a-z]*\d)[0-9a-hjkmnp-tv-z]{12}\b", r"[0-9a-hjkmnp-tv-z]{12}"),
+        (r"\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}", r"\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}"),
+    )
+    NAMES = re.compile("|".join(shown for shown, _ in BOUND))
     VARYING = (
-        (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z"), r"\d{4}-\d\d-\d\dT[\d:.]+Z"),
-        (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"), r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"),
-        (re.compile(r"\b[0-9a-f]{40,64}\b"), r"[0-9a-f]{40,64}"),
-        (re.compile(r"\bin \d+ (?:d|h|min)(?: \d+ (?:h|min))?(?=\s)"), r"in \d+ \w+(?: \d+ \w+)?"),
-        (re.compile(r"\bin \d\.\d\ds\b"), r"in \d+\.\d\ds"),
+        (r"\d{4}-\d\d-\d\dT[\d:.]+Z", r"\d{4}-\d\d-\d\dT[\d:.]+Z"),
+        (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"),
+        (r"\b[0-9a-f]{40,64}\b", r"[0-9a-f]{40,64}"),
+        (r"\bin \d+ (?:d|h|min)(?: \d+ (?:h|min))?(?=\s)", r"in \d+ \w+(?: \d+ \w+)?"),
+        (r"\bin \d+\.\d\ds\b", r"in \d+\.\d\ds"),
     )
 
     def __init__(self, folder: Path) -> None:
@@ -92,7 +96,7 @@ class Story:
         path.write_text(text, encoding="utf-8")
 
     def run(self, text: str) -> str:
-        script = self.ID.sub(lambda found: self._known.get(found[0], found[0]), self._script(text))
+        script = self.NAMES.sub(lambda found: self._known.get(found[0], found[0]), self._script(text))
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
             cwd=self._folder, env=self._environment, text=True, check=False,
@@ -113,29 +117,30 @@ class Story:
         return "\n".join(lines)
 
     def compare(self, expected: str, found: str) -> None:
-        bound: list[str] = []
+        bound: dict[str, str] = {}
         lines = (r"(?:.*\n)*?" if line == "…" else self._line(line, bound) + r"\n" for line in expected.splitlines())
         match = re.fullmatch("".join(lines), found)
         assert match, f"expected:\n{expected}\nfound:\n{found}"
-        self._known.update({id: match[f"id_{id}"] for id in bound})
+        self._known.update({name: match[group] for name, group in bound.items()})
 
-    def _line(self, line: str, bound: list[str]) -> str:
+    def _line(self, line: str, bound: dict[str, str]) -> str:
         """Returns a pattern of a line, in which what varies may vary."""
-        kinds = "|".join(f"(?P<v{index}>{kind.pattern})" for index, (kind, _) in enumerate(self.VARYING))
+        kinds = (*self.VARYING, *self.BOUND)
         parts, at = [], 0
-        for found in re.finditer(f"{kinds}|(?P<id>{self.ID.pattern})", line):
+        for found in re.finditer("|".join(f"(?P<k{index}>{shown})" for index, (shown, _) in enumerate(kinds)), line):
             parts.append(re.escape(line[at : found.start()]))
             at = found.end()
-            id = found["id"]
-            if id is None:
-                parts.append(next(p for i, (_, p) in enumerate(self.VARYING) if found[f"v{i}"]))
-            elif id in self._known:
-                parts.append(self._known[id])
-            elif id in bound:
-                parts.append(f"(?P=id_{id})")
+            name = found[0]
+            kind = kinds[int(str(found.lastgroup)[1:])]
+            if kind in self.VARYING:
+                parts.append(kind[1])
+            elif name in self._known:
+                parts.append(re.escape(self._known[name]))
+            elif name in bound:
+                parts.append(f"(?P={bound[name]})")
             else:
-                bound.append(id)
-                parts.append(f"(?P<id_{id}>[0-9a-hjkmnp-tv-z]{{12}})")
+                bound[name] = f"b{len(bound)}"
+                parts.append(f"(?P<{bound[name]}>{kind[1]})")
         return "".join(parts) + re.escape(line[at:])
 
 

@@ -142,6 +142,8 @@ class _Verifier:
         self._single_operator = False
         self._args: dict[tuple[str, str], dict[str, object]] = {}
         self._used: dict[str, str] = {}
+        self._missing: list[tuple[str, int, str]] = []
+        self._erased: dict[tuple[str, int, str], str] = {}
 
     def run(self) -> Verification:
         self._files()
@@ -155,6 +157,9 @@ class _Verifier:
         self._ends()
         for stream, seq, path in list(self._payloads)[:20]:
             self._bad(f"{stream}#{seq} {path}", "a payload that no entry commits to")
+        for place in self._missing:
+            why = self._erased.get(place, "the value is not disclosed")
+            self._done.notes.append(f"{place[0]}#{place[1]} {place[2]}: {why}")
         self._prove()
         return self._done
 
@@ -242,7 +247,7 @@ class _Verifier:
         for path, expected in e.commitments(entry.body).items():
             found = self._payloads.pop((entry.stream, entry.seq, path), None)
             if found is None:
-                self._done.notes.append(f"{entry.stream}#{entry.seq} {path}: the value is not disclosed")
+                self._missing.append((entry.stream, entry.seq, path))
             elif commitment(*found) != expected:
                 self._bad(place, f"{path}: the payload is not what the entry committed to")
             else:
@@ -276,6 +281,9 @@ class _Verifier:
         if isinstance(body, e.PolicyLoaded):
             self._single_operator = body.single_operator
             self._policies.setdefault(body.digest, []).append(RecordedPolicies(body, self._artifacts))
+        elif isinstance(body, e.Erased):
+            words = f"erased by {body.by} at {entry.at}"
+            self._erased.update({(body.stream, seq, path): words for seq, path in body.places})
         elif isinstance(body, e.ReviewRuled):
             self._ruled(place, entry, body)
         elif not isinstance(before, RunState) or not isinstance(state, RunState):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
-import pytest
 from shops import POLICY, QUEUES, Shell, environment
 
 
@@ -136,38 +134,16 @@ def test_an_approval_is_decided_again_under_the_policies_of_now(shell: Shell) ->
 
 
 def test_a_review_whose_shown_values_are_not_those_recorded_cannot_be_ruled_on(shell: Shell, tmp_path: Path) -> None:
-    import sqlite3
-
     _, review = waiting(shell)
     with sqlite3.connect(tmp_path / "remit.db") as store:
-        row = store.execute("SELECT rowid, value FROM payloads_copy").fetchall() if _has(store, "payloads_copy") else []
         store.execute("DROP TRIGGER payloads_no_update")
         changed = store.execute(
             "UPDATE payloads SET value = CAST(replace(CAST(value AS TEXT), '20 to Ada', '02 to Ada') AS BLOB)"
             " WHERE path = '/shown'"
         )
-        assert changed.rowcount == 1 and row == []
+        assert changed.rowcount == 1
     store.close()
     for command in (("show", review), ("approve", review), ("list",)):
         said = shell("review", *command)
         assert said.code == 1 and "is not what the entry committed to" in said.err
     assert shell("review", "list", "--json").rows[0]["status"] == "open"
-
-
-def _has(store: Any, table: str) -> bool:
-    return bool(store.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone())
-
-
-@pytest.mark.parametrize("worker", ["", "ada", "ada@elsewhere:1:x", "ada@{host}:pid:x", "ada@{host}:{pid}:x"])
-def test_a_worker_is_dead_only_where_that_is_certain(worker: str) -> None:
-    import os
-    import socket
-
-    from remit.runtime.app import is_dead
-
-    assert not is_dead(worker.format(host=socket.gethostname(), pid=os.getpid()))
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait(30)
-    assert is_dead(f"ada@{socket.gethostname()}:{gone.pid}:x")
-    assert is_dead(f"ada@{socket.gethostname()}:{10**30}:x")
-    assert asyncio.get_event_loop_policy() is not None

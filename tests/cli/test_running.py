@@ -98,10 +98,10 @@ def test_work_notices_a_ruling_of_another_process_and_stops_when_told(shell: She
 
 def test_a_run_that_waits_goes_on_as_soon_as_somebody_has_ruled(shell: Shell) -> None:
     with shell.start("run", "--wait", "--input", "amounts:=[20, 30]", "--log-level", "info") as running:
-        for amount in (20, 30):
-            running.until("run waiting")
+        for call in ("buy#0", "buy#1"):
+            running.until(f"parked  call={call}")
             (row,) = shell("review", "list", "--json").rows
-            assert row["status"] == "open", amount
+            assert row["call"] == call
             assert shell("review", "approve", row["review"]).code == 0
         assert running.end() == 0
     assert shell.ledger() == [20, 30]

@@ -935,7 +935,8 @@ async def test_a_call_that_its_agent_walks_away_from_is_not_forgotten(world: Wor
 
     async def agent(ctx: Context) -> str:
         call = asyncio.ensure_future(ctx.call(act))
-        await begun.wait()
+        await asyncio.wait({call, asyncio.ensure_future(begun.wait())}, return_when=asyncio.FIRST_COMPLETED)
+        begun.clear()
         if how == "wait_for":
             call.cancel()
             await asyncio.wait([call])

@@ -74,8 +74,7 @@ def main() -> None:
     _open_streams()
     try:
         code = cli(prog_name="remit", standalone_mode=False)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except click.ClickException as error:
         _misused(error)
         code = USAGE
@@ -106,12 +105,15 @@ def code_of(error: errors.RemitError) -> int:
 
 
 def _open_streams() -> None:
-    """Makes sure that no file that is opened later becomes stdout, and that no character is too much for it."""
+    """Leads closed streams nowhere, so that no store is opened in their place, and lets them take any character."""
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(number)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open until the end
+        elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 

@@ -10,6 +10,7 @@ import click
 
 from remit.cli.output import escaped, folded, heading, mark, print_json
 from remit.cli.settings import asynchronous, json_option, keys_option, settings, store_option
+from remit.cli.tracing import erase, prove, trace
 from remit.core.notes import VerifierKey
 from remit.errors import BadInput, UnknownId
 from remit.export.bundle import Request
@@ -27,6 +28,10 @@ from remit.verify import verify as check_bundle
 @click.group()
 def audit() -> None:
     """Export the journal and verify exports."""
+
+
+for command in (trace, prove, erase):
+    audit.add_command(command)
 
 
 @audit.command()

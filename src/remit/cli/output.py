@@ -148,7 +148,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: st
         for row in rows
     ]
     widths = [max(width(columns[i]), *(width(row[i]) for row in shown)) for i in range(len(columns))]
-    limit = terminal() if _is_terminal() or os.environ.get("COLUMNS") else sys.maxsize
+    limit = terminal() if sys.stdout.isatty() or os.environ.get("COLUMNS") else sys.maxsize
     places = _places(widths, limit)
     click.echo(_row(columns, places, limit, heading))
     for row in shown:
@@ -200,16 +200,12 @@ def heading(text: str) -> str:
 
 def is_coloured() -> bool:
     """Whether stdout is a terminal that may show colour."""
-    return _is_terminal() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def terminal() -> int:
     """Returns the terminal's columns; 110 where there is none."""
     return max(shutil.get_terminal_size((110, 24)).columns, 40)
-
-
-def _is_terminal() -> bool:
-    return sys.stdout is not None and sys.stdout.isatty()
 
 
 # --- folding --------------------------------------------------------------------------------------------

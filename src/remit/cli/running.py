@@ -131,9 +131,7 @@ async def work(app: str | None, once: bool, policies: str | None, store: str | N
 
 def open_runtime(target: str, found: Settings) -> Runtime:
     """Returns the runtime of the graph at `target`, with its store, policies, keys and anchor."""
-    return Runtime(
-        load_graph(target), store=found.store, policies=found.policies, keys=found.keys, anchor=found.anchor
-    )
+    return Runtime(load_graph(target), store=found.store, policies=found.policies, keys=found.keys, anchor=found.anchor)
 
 
 def read_inputs(inputs: tuple[str, ...]) -> object:

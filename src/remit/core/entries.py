@@ -299,6 +299,15 @@ class KeyRetired(Fact, frozen=True):
     reason: Commitment | None = None
 
 
+class Erased(Fact, frozen=True):
+    """Payloads of a stream whose values and salts were deleted: entry number and path of each."""
+
+    stream: str
+    places: tuple[tuple[int, str], ...]
+    by: str
+    reason: Commitment | None = None
+
+
 KINDS: Mapping[str, type[Fact]] = {
     "run.started": RunStarted,
     "run.owned": Owned,
@@ -321,6 +330,7 @@ KINDS: Mapping[str, type[Fact]] = {
     "review.consumed": ReviewConsumed,
     "policy.loaded": PolicyLoaded,
     "store.exported": Exported,
+    "store.erased": Erased,
     "store.key_added": KeyAdded,
     "store.key_retired": KeyRetired,
 }

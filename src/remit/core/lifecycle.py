@@ -291,7 +291,8 @@ def _call(state: RunState, entry: Entry) -> RunState:
     change = msgspec.structs.replace
     if isinstance(body, e.CallDecidedAgain):
         status = _step(CALLS, old.status, _EVENT[body.verdict.outcome], entry)
-        call = change(old, status=status, verdict=body.verdict, decided=entry.seq, key=body.key, reviews=body.reviews or old.reviews)
+        reviews = body.reviews or old.reviews
+        call = change(old, status=status, verdict=body.verdict, decided=entry.seq, key=body.key, reviews=reviews)
         state = _count(_put(state, entry, old, call), old.tool, body.verdict.outcome)
         return _spend(state, entry, call) if body.key else state
     if isinstance(body, e.CallRefused):

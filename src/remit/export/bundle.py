@@ -113,7 +113,7 @@ async def export(journal: Journal, out: Path, request: Request) -> Manifest:
 
 
 async def _streams_of(journal: Journal, runs: Sequence[str]) -> set[str]:
-    wanted = {"policy"}
+    wanted = {"policy", "store"}  # which policies, keys and erasures there were
     for run in runs:
         entries = await journal.read(f"run/{run}")
         if not entries:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import TracebackType
@@ -36,6 +36,10 @@ _PAYLOADS = (
 )
 _ARTIFACT = "SELECT digest, kind, bytes FROM artifacts WHERE digest = ?"
 _POSITION = "SELECT max(position) FROM entries"
+_POSITION_OF = f"SELECT position {_OF_STREAM} AND seq = ?"
+_ERASE = (
+    "DELETE FROM payloads WHERE stream_id = (SELECT id FROM streams WHERE name = ?) AND seq = ? AND path = ?"
+)
 
 
 class Journal:
@@ -162,6 +166,23 @@ class Journal:
             raise Tampered(f"artifact {digest}: its bytes are not what was hashed")
         return Artifact(rows[0][0], rows[0][1], data)
 
+    async def position_of(self, stream: str, seq: int) -> int:
+        """Returns an entry's position among all entries, from 1; 0 when there is no such entry."""
+        rows = await self._rows(_POSITION_OF, stream, seq)
+        return int(rows[0][0]) if rows else 0
+
+    async def erase(self, places: Sequence[tuple[str, int, str]]) -> int:
+        """Deletes payloads, by stream, entry number and path, and all that is left of them in the file.
+
+        Salt and value are overwritten, and the write-ahead log is emptied. Returns how many there were.
+
+        Raises:
+            JournalError: the store couldn't be written.
+        """
+        count: int = await self.transact(partial(_erase, places=places))
+        await self.query(lambda connection: connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all())
+        return count
+
     async def position(self) -> int:
         """Returns the position of the last committed entry of all streams; 0 when there is none."""
         return int((await self._rows(_POSITION))[0][0] or 0)
@@ -217,6 +238,10 @@ def _read(connection: Connection, stream: str, after: int) -> list[Entry]:
         head = follow(entry, head)
         entries.append(entry)
     return entries[1:] if after >= 0 else entries
+
+
+def _erase(connection: Connection, places: Sequence[tuple[str, int, str]]) -> int:
+    return sum(connection.exec_driver_sql(_ERASE, place).rowcount for place in places)
 
 
 def _bytes(value: object, place: str) -> bytes:

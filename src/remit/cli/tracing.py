@@ -1,0 +1,140 @@
+"""`remit audit trace`, `prove` and `erase`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from remit.cli.output import escaped, fields, folded, heading, mark, moment, print_json, value
+from remit.cli.settings import asynchronous, json_option, settings, store_option
+from remit.errors import BadInput
+from remit.runtime.ambient import System, user
+from remit.runtime.erasing import Selection
+from remit.runtime.erasing import erase as erase_values
+from remit.runtime.tracing import prove as prove_call
+from remit.runtime.tracing import trace as trace_calls
+from remit.store.journal import Journal
+from remit.store.projections import Projections
+
+
+@click.command()
+@click.argument("what", metavar="RUN[/CALL]")
+@store_option
+@json_option
+@asynchronous
+async def trace(what: str, store: str | None, as_json: bool) -> None:
+    """Answer an auditor's questions about the calls of RUN, or about one: RUN/TASK#N.
+
+    Who asked, what the agent had seen, which rules decided and the value of every part of their conditions, who
+    approved what they were shown, what was run, with which result, and which proof covers it.
+    """
+    run, _, call = what.partition("/")
+    async with await Journal.open(settings(store=store).store, create=False) as journal:
+        traced = await trace_calls(journal, (await Projections(journal).find_run(run)).run, call)
+    if as_json:
+        return print_json(traced)
+    for row in traced:
+        _print(row)
+    return None
+
+
+@click.command()
+@click.argument("call", metavar="RUN/CALL")
+@click.option("-o", "--output", metavar="FILE", help="Where to write it; standard output if not given.")
+@store_option
+@asynchronous
+async def prove(call: str, output: str | None, store: str | None) -> None:
+    """Write a C2SP tlog-proof that the verdict on CALL is in the journal's signed tree."""
+    run, slash, id = call.partition("/")
+    if not slash:
+        raise BadInput(f"`{call}`: write RUN/TASK#N; `remit runs show {run}` names the calls")
+    async with await Journal.open(settings(store=store).store, create=False) as journal:
+        proof = await prove_call(journal, (await Projections(journal).find_run(run)).run, id)
+    if output is None:
+        click.echo(proof, nl=False)
+        return
+    try:
+        Path(output).write_text(proof, encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"`{output}` can't be written: {error.strerror}") from error
+
+
+@click.command()
+@click.option("--run", metavar="RUN", help="Values of this run (an id, or its beginning).")
+@click.option("--call", metavar="RUN/CALL", help="Values of this call, its reviews included.")
+@click.option("--pointer", default="", metavar="/args/NAME", help="Only values at or below this JSON pointer.")
+@click.option("--subject", default="", metavar="TEXT", help="Values in which this text stands, in any run.")
+@click.option("--reason", required=True, help="Why; recorded.")
+@store_option
+@json_option
+@asynchronous
+async def erase(
+    run: str | None, call: str | None, pointer: str, subject: str, reason: str, store: str | None, as_json: bool
+) -> None:
+    """Erase values for good. The entries stay, and everything that was proven about them.
+
+    Salts and values go, from the file and its log too; that they were erased, by whom and why is an entry.
+    Backups and exports that were made before are not touched. Refused while a run still needs the value.
+    """
+    of, _, id = (call or "").partition("/")
+    if call and (run or not id):
+        raise BadInput("name a run with --run, or a call of one with --call RUN/TASK#N")
+    async with await Journal.open(settings(store=store).store, create=False) as journal:
+        prefix = run or of
+        found = (await Projections(journal).find_run(prefix)).run if prefix else ""
+        selection = Selection(found, id, pointer, subject)
+        gone = await erase_values(journal, System(), selection, by=user(), reason=reason)
+    if as_json:
+        return print_json({"stream": place.stream, "seq": place.seq, "path": place.path} for place in gone)
+    click.echo(f"{heading(str(len(gone)))} values are gone; their entries stay, and verify as before")
+    return None
+
+
+def _print(row: dict[str, Any]) -> None:
+    call = escaped(row["call"])
+    title = f"{call} {escaped(row['tool'])}"
+    click.echo(f"{heading(title)}  {mark(row['status'])}")
+    seen = row["facts"] or {}
+    proof = row["proof"]
+    covered = f"in the tree of {proof['checkpoint']} entries signed by {proof['origin']}" if proof["checkpoint"] else ""
+    fields(
+        [
+            ("asked by", f"agent {row['agent']} for {row['principal']}; started by {row['starter']}"),
+            ("at", moment(seen.get("now", ""))),
+            ("had read", ", ".join(seen.get("labels", [])) or "nothing that is labelled"),
+            *((name, value(found)) for name, found in (row["args"].items() if isinstance(row["args"], dict) else ())),
+            ("facts", value(seen["facts"]) if seen.get("facts") else ""),
+            ("verdict", row["outcome"]),
+            *(("because", reason) for reason in row["reasons"]),
+        ]
+    )
+    for rule in row["rules_considered"]:
+        click.echo(f"  {'>' if rule['decided'] else ' '} {escaped(rule['rule'])}  {rule['effect']}")
+        _condition(rule["condition"], 6)
+    for review in row["approvals"]:
+        ruling = review["ruling"]
+        said = (
+            f"{'approved' if ruling['approved'] else 'denied'} by {ruling['reviewer']}" if ruling else review["status"]
+        )
+        fields(
+            [
+                ("review", f"{review['review']} in {review['queue']}: {said}"),
+                ("reason", ruling["reason"] if ruling else ""),
+            ]
+        )
+    fields(
+        [
+            ("result", value(row["result"], 500) if row["ok"] else ""),
+            ("error", ": ".join(part for part in (row["cause"], row["error"]) if part)),
+            ("proof", f"entry {proof['entry']} is leaf {proof['index']} {covered or '; no checkpoint covers it yet'}"),
+        ]
+    )
+    click.echo("")
+
+
+def _condition(part: dict[str, Any], indent: int) -> None:
+    click.echo(folded(escaped(f"{part['source']}  =  {part['value']}"), " " * indent))
+    for below in part["parts"]:
+        _condition(below, indent + 2)

@@ -1,0 +1,138 @@
+"""The answers to an auditor's questions about a call, read from the journal: plain values, for printing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from remit.core.canonical import plain
+from remit.core.conditions import Explanation, Failure, render_value
+from remit.core.entries import PolicyLoaded, RuleHit
+from remit.core.facts import roots
+from remit.core.lifecycle import CallState
+from remit.core.notes import Checkpoint, proof_text
+from remit.core.policy import CompiledRule
+from remit.core.recorded import RecordedPolicies
+from remit.errors import BadInput, RemitError, UnknownId
+from remit.runtime.load import load_run
+from remit.runtime.views import review_view, run_view
+from remit.store.integrator import Integrator
+from remit.store.journal import Journal
+
+
+async def trace(journal: Journal, run: str, call: str = "") -> list[dict[str, Any]]:
+    """Returns, for each call of the run (or the one), who asked, what was seen, decided, approved and done.
+
+    Raises:
+        UnknownId: there is no such run or call.
+        Tampered: what is stored isn't what was recorded.
+    """
+    state = await load_run(journal, run)
+    if call and call not in state.calls:
+        known = ", ".join(sorted(state.calls)[:5])
+        raise UnknownId(f"run `{run}` has no call `{call}`; its calls begin with {known or 'none'}")
+    view = await run_view(journal, run)
+    payloads = await journal.payloads(f"run/{run}")
+    policies = await _policies(journal)
+    traced = []
+    for row in view["calls"]:
+        if call and row["call"] != call:
+            continue
+        found = state.calls[row["call"]]
+        facts = payloads.get((found.decided, "/facts"))
+        document = plain(facts.value) if facts is not None else None
+        reviews = [await review_view(journal, review["review"]) for review in row["reviews"]]
+        traced.append(
+            {
+                **row,
+                "run": run,
+                "principal": view["principal"],
+                "starter": view["starter"],
+                "agent": found.record.agent if found.record else "",
+                "facts": document,
+                "rules_considered": _explained(found, policies, document, row["args"]),
+                "approvals": reviews,
+                "proof": await _covered(journal, f"run/{run}", found),
+            }
+        )
+    return traced
+
+
+async def prove(journal: Journal, run: str, call: str) -> str:
+    """Returns a C2SP tlog-proof that the entry with the call's latest verdict is in the signed tree.
+
+    Raises:
+        UnknownId: there is no such call.
+        BadInput: no checkpoint covers it yet.
+    """
+    state = await load_run(journal, run)
+    found = state.calls.get(call)
+    if found is None:
+        raise UnknownId(f"run `{run}` has no call `{call}`")
+    index = await journal.position_of(f"run/{run}", max(found.decided, found.seq)) - 1
+    integrator = Integrator(journal)
+    note = await integrator.latest()
+    size = Checkpoint.parse(note.rpartition("\n\n")[0] + "\n").size if note else 0
+    if note is None or index >= size:
+        raise BadInput("no checkpoint covers this call: make a key with `remit keys new`, then a checkpoint is made")
+    return proof_text(index, await integrator.inclusion(index, size), note)
+
+
+async def _policies(journal: Journal) -> Mapping[str, RecordedPolicies]:
+    """Returns the recorded policy sets by digest; a later one of the same digest stands for both."""
+    found = {}
+    for entry in await journal.read("policy"):
+        body = entry.body
+        if isinstance(body, PolicyLoaded):
+            artifacts = {digest: await journal.artifact(digest) for digest in (body.types, body.texts)}
+            data = {digest: artifact.data for digest, artifact in artifacts.items() if artifact is not None}
+            found[body.digest] = RecordedPolicies(body, data)
+    return found
+
+
+def _explained(
+    call: CallState, policies: Mapping[str, RecordedPolicies], document: Any, args: Mapping[str, object]
+) -> list[dict[str, Any]]:
+    """Every rule that speaks of the tool, with the value of each part of its condition then."""
+    record, verdict = call.record, call.verdict
+    recorded = policies.get(verdict.policies) if verdict else None
+    if record is None or verdict is None or recorded is None or document is None or not recorded.has(record):
+        return []
+    try:
+        seen = roots(document, recorded.tools[record.tool], args)
+        rules = recorded.load().rules_for(record.tool)
+    except RemitError:
+        return []
+    hits = {hit.digest: hit for hit in (*verdict.rules, *verdict.broken)}
+    return [_rule(rule, hits.get(rule.digest), rule.condition.explain(seen)) for rule in rules]
+
+
+def _rule(rule: CompiledRule, hit: RuleHit | None, explained: Explanation) -> dict[str, Any]:
+    return {
+        "rule": rule.name,
+        "effect": rule.effect.value,
+        "require": rule.negated,
+        "decided": hit is not None,
+        "condition": _part(explained),
+    }
+
+
+def _part(explained: Explanation) -> dict[str, Any]:
+    value = explained.value
+    shown = f"error: {value.message}" if isinstance(value, Failure) else render_value(value)
+    return {"source": explained.source, "value": shown, "parts": [_part(part) for part in explained.children]}
+
+
+async def _covered(journal: Journal, stream: str, call: CallState) -> dict[str, Any]:
+    """Says where the call's last entry is in the tree, and which checkpoint covers it."""
+    seq = max(call.seq, call.decided, call.settled)
+    index = await journal.position_of(stream, seq) - 1
+    note = await Integrator(journal).latest()
+    checkpoint = Checkpoint.parse(note.rpartition("\n\n")[0] + "\n") if note else None
+    covered = checkpoint is not None and index < checkpoint.size
+    return {
+        "entry": f"{stream}#{seq}",
+        "index": index,
+        "checkpoint": checkpoint.size if checkpoint is not None and covered else 0,
+        "origin": checkpoint.origin if checkpoint is not None and covered else "",
+    }

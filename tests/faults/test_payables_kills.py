@@ -1,0 +1,47 @@
+"""Guarantee 13 at full length: the payables example, killed at each of its appends, before and after COMMIT."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import remit
+
+HERE = Path(__file__).parent
+PARTS = 4
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_a_crash_at_any_append_loses_no_acknowledged_entry_and_repeats_no_settled_effect(
+    tmp_path: Path, part: int
+) -> None:
+    paths = (Path(remit.__file__).parents[1], HERE.parent / "runtime")
+    found = subprocess.run(
+        [sys.executable, "-W", "error", str(HERE / "payables_victim.py"), str(tmp_path), str(part), str(PARTS)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), "REMIT_LOG_LEVEL": "error"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stdout[-2_000:] + found.stderr[-4_000:]
+    unharmed, *others = map(json.loads, found.stdout.splitlines())
+    assert unharmed["status"] == "done"
+    assert len(unharmed["paid"]) == unharmed["output"]["paid"] == 3
+    assert unharmed["counts"]["review.consumed"] >= 1
+    assert len(others) >= 2 * 30 / PARTS  # each append, before and after
+    for other in others:
+        assert other["lost"] == []
+        assert other["problems"] == []
+        assert other["paid"] == unharmed["paid"]
+        assert other["output"] == unharmed["output"]
+        assert other["effects"] == unharmed["effects"]
+        # Every call was decided once, settled once and every approval used once, however often it was begun.
+        for kind in ("call.decided", "call.settled", "call.decided_again", "call.refused", "review.consumed",
+                     "task.finished", "task.started", "run.finished"):  # fmt: skip
+            assert other["counts"].get(kind) == unharmed["counts"].get(kind), kind
