@@ -20,7 +20,7 @@ import click
 import orjson
 
 import remit
-from remit.cli.output import escaped, folded, heading, mark, terminal, value
+from remit.cli.output import escaped, fields, folded, heading, mark, terminal, value
 from remit.errors import RemitError
 
 _INVOICES = "payables/invoices"
@@ -165,14 +165,14 @@ class _Story:
             "The amount that was approved, in the auditor's copy; and the manifest's checksum, so that it fits again.",
         )
         start = before.rindex(b"\n", 0, place) + 1
-        for name, data in (("before", before), ("after", after)):
+        for name, data in (("before", before), ("after ", after)):
             line = orjson.loads(data[start : data.index(b"\n", place)])
-            byte = f"payloads.jsonl, byte {place} is `{chr(data[place])}`"
-            click.echo(f"  {name:<6}  {byte}: {line['path']} of {line['stream']}#{line['seq']} is {line['value']}")
+            where = f"{line['path']} of {line['stream']}#{line['seq']}"
+            fields([(name, f"payloads.jsonl, byte {place} is `{chr(data[place])}`: {where} is {line['value']}")])
         lines = self._remit("audit", "verify", "export", codes=(1,)).stdout.splitlines()
         problems = next(number for number, line in enumerate(lines) if "problem:" in line)
         for text in (lines[0], *lines[problems:]):
-            click.echo(f"  {text}")
+            click.echo(folded(text, "  "))
 
     # --- telling ---
 
@@ -185,7 +185,7 @@ class _Story:
         """Runs a command and shows what it prints, or the first line of that."""
         done = self._remit(*command, codes=codes)
         for line in (done.stdout + done.stderr).splitlines()[: 1 if first else None]:
-            click.echo(f"  {line}")
+            click.echo(folded(line, "  "))
 
     def _json(self, *command: str, codes: tuple[int, ...] = (0,), quiet: bool = False) -> Any:
         return orjson.loads(self._remit(*command, codes=codes, hidden=("--json",), quiet=quiet).stdout)

@@ -44,21 +44,24 @@ async def trace(what: str, store: str | None, as_json: bool) -> None:
 @click.argument("call", metavar="RUN/CALL")
 @click.option("-o", "--output", metavar="FILE", help="Where to write it; standard output if not given.")
 @store_option
+@json_option
 @asynchronous
-async def prove(call: str, output: str | None, store: str | None) -> None:
+async def prove(call: str, output: str | None, store: str | None, as_json: bool) -> None:
     """Write a C2SP tlog-proof that the verdict on CALL is in the journal's signed tree."""
     run, slash, id = call.partition("/")
     if not slash:
         raise BadInput(f"`{call}`: write RUN/TASK#N; `remit runs show {run}` names the calls")
     async with await Journal.open(settings(store=store).store, create=False) as journal:
         proof = await prove_call(journal, (await Projections(journal).find_run(run)).run, id)
-    if output is None:
+    if output is not None:
+        try:
+            Path(output).write_text(proof, encoding="utf-8")
+        except OSError as error:
+            raise BadInput(f"`{output}` can't be written: {error.strerror}") from error
+    if as_json:
+        print_json([{"call": call, "proof": proof, "output": output or ""}])
+    elif output is None:
         click.echo(proof, nl=False)
-        return
-    try:
-        Path(output).write_text(proof, encoding="utf-8")
-    except OSError as error:
-        raise BadInput(f"`{output}` can't be written: {error.strerror}") from error
 
 
 @click.command()

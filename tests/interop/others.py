@@ -1,0 +1,39 @@
+"""Checks our checkpoints, proofs and tiles with aics-tlog, which others wrote. Needs Python 3.12 or newer.
+
+Reads a request as JSON from standard input; prints a list of what doesn't hold, and a checkpoint of its own.
+"""
+
+import base64
+import json
+import sys
+from pathlib import Path
+
+import aics_tlog as tlog
+
+
+def main() -> None:
+    """Checks the request."""
+    given = json.load(sys.stdin)
+    leaves = [base64.b64decode(leaf) for leaf in given["leaves"]]
+    tree = tlog.MerkleTree(leaves)
+    problems = []
+    checked = tlog.verify_checkpoint(tlog.parse_note(given["note"]), tlog.parse_vkey(given["key"]))
+    if not checked.ok or (checked.size, checked.root) != (len(leaves), tree.root()):
+        problems.append(f"checkpoint: {checked}")
+    for proof in given["inclusion"]:
+        hashes = [base64.b64decode(hash) for hash in proof["proof"]]
+        size, index = proof["size"], proof["index"]
+        if not tlog.verify_leaf_inclusion(leaves[index], index, size, hashes, tree.root(size)):
+            problems.append(f"inclusion of {index} in {size}")
+    for proof in given["consistency"]:
+        hashes = [base64.b64decode(hash) for hash in proof["proof"]]
+        old, size = proof["old"], proof["size"]
+        if not tlog.verify_consistency(old, size, tree.root(old), tree.root(size), hashes):
+            problems.append(f"consistency of {old} and {size}")
+    reader = tlog.FileSystemTileReader(Path(given["tiles"]))
+    if tlog.tree_root_from_tiles(reader, len(leaves)) != tree.root():
+        problems.append("tiles")
+    sys.stdout.write(json.dumps(problems))
+
+
+main()
