@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -237,6 +238,7 @@ def test_the_table_of_json_keys_is_what_the_commands_print(
 
     CliRunner().invoke(cli.cli, ["init"])
     assert remit("policy check")
+    assert remit("keys new", "example.com/notes") and remit("keys rotate") and remit("keys list")
     run = str(remit("run", "--input", "topic=tea")[0]["run"])
     CliRunner().invoke(cli.cli, ["run", "--input", "topic=mint"])
     first, second = (str(row["review"]) for row in remit("review list"))
@@ -245,7 +247,9 @@ def test_the_table_of_json_keys_is_what_the_commands_print(
     assert remit("review deny", second, "--reason", "no")
     assert remit("work", "--once")
     assert remit("runs list") and remit("runs show", run) and remit("runs graph", run)
-    assert remit("keys new", "example.com/notes") and remit("keys rotate") and remit("keys list")
+    call = f"{run}/take-notes#0"
+    assert remit("audit trace", call) and remit("audit prove", call)
+    assert remit("audit erase", "--call", call, "--reason", "asked for")
     assert remit("audit export", "--all", "-o", "e") and remit("audit verify", "e")
     assert not keys, f"commands that were not tried: {list(keys)}"
 
@@ -310,6 +314,17 @@ def test_every_test_that_guards_a_guarantee_is_collected() -> None:
     )  # fmt: skip
     collected = {tuple(line.partition("[")[0].split("::")) for line in done.stdout.splitlines() if "::" in line}
     assert not named - collected, f"not collected: {sorted(named - collected)}\n{done.stdout[-2000:]}"
+
+
+def test_the_reading_order_is_the_one_that_imports_are_held_to() -> None:
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    section = text[text.index("## Reading order") : text.index("## Where what goes")]
+    rows = "".join(line.split("|")[1] for line in section.splitlines() if line.startswith("| `"))
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["id"] == "core-order")
+    modules = [layer.strip("()") for layer in reversed(layers)]
+    there = [module for module in modules if (ROOT / f"src/remit/core/{module}.py").is_file()]
+    assert re.findall(r"`core/(\w+)\.py`", rows) == there
 
 
 def test_every_make_target_that_is_named_is_there() -> None:

@@ -135,6 +135,7 @@ def test_nothing_that_an_agent_wrote_acts_on_the_terminal(shop: Shell, columns: 
         shop("runs", "list", COLUMNS=columns),
         shop("review", "list", "--all", COLUMNS=columns),
         *(shop("runs", "show", row["run"], COLUMNS=columns) for row in shop("runs", "list", "--json").rows),
+        *(shop("audit", "trace", row["run"], COLUMNS=columns) for row in shop("runs", "list", "--json").rows),
         *(shop("review", "show", row["review"], COLUMNS=columns) for row in shop("review", "list", "--json").rows),
     ]
     for said in every:

@@ -68,6 +68,13 @@ def test_an_error_of_several_lines_looks_like_one_error(text: str) -> None:
     assert all(line.startswith("    ") and is_harmless(line) for line in rest)
 
 
+@given(TEXTS)
+def test_what_nobody_escaped_is_escaped_where_it_is_printed(text: str) -> None:
+    first, *rest = folded(text, "> ").split("\n")
+    assert first.startswith(">") and all(line.startswith("  ") or not line for line in rest)
+    assert all(is_harmless(line) for line in (first, *rest))
+
+
 @given(TEXTS, st.integers(24, 80))
 def test_folding_loses_nothing_but_spaces_and_keeps_to_the_width(text: str, columns: int) -> None:
     shown = escaped(text)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -261,23 +261,18 @@ def test_a_store_that_somebody_locks_is_said_to_be_busy(shell: Shell) -> None:
 # --- init -----------------------------------------------------------------------------------------------
 
 
-def test_a_new_project_works_from_the_first_command_on(shell: Shell) -> None:
+def test_a_new_project_works_from_the_first_command_on(shell: Shell, remit: Callable[[Path], Shell]) -> None:
     said = shell("init", "new")
     assert said.code == 0 and "cd new && remit policy check" in said.out
     again = shell("init", "new")
     assert again.code == 2 and "is there already" in again.err
     folder = shell.folder / "new"
-    # As its test says it is tested, and as its author would run it: in one process each.
-    for command, code in (
-        (["-m", "remit", "policy", "check"], 0),
-        (["-m", "remit", "run", "--input", "topic=tea", "--json"], 8),
-        (["-m", "pytest", "-q", "-p", "no:cacheprovider"], 0),
-    ):
-        done = subprocess.run(
-            [sys.executable, *command], cwd=folder, env=environment(), capture_output=True, encoding="utf-8",
-            timeout=60, check=False,
-        )  # fmt: skip
-        assert done.returncode == code, done.stdout + done.stderr
-        if "run" in command:
-            (report,) = json.loads(done.stdout)
-            assert report["status"] == "waiting"
+    new = remit(folder)
+    assert new("policy", "check").code == 0
+    said = new("run", "--input", "topic=tea", "--json")
+    assert said.code == 8 and said.rows[0]["status"] == "waiting"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"], cwd=folder, env=environment(),
+        capture_output=True, encoding="utf-8", timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout

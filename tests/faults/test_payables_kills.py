@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,14 +18,24 @@ HERE = Path(__file__).parent
 PARTS = 4
 
 
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory, where there is one: a killed process loses nothing that its kernel has."""
+    if not os.access("/dev/shm", os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_a_crash_at_any_append_loses_no_acknowledged_entry_and_repeats_no_settled_effect(
-    tmp_path: Path, part: int
+    memory: Path, part: int
 ) -> None:
     paths = (Path(remit.__file__).parents[1], HERE.parent / "runtime")
     found = subprocess.run(
-        [sys.executable, "-W", "error", str(HERE / "payables_victim.py"), str(tmp_path), str(part), str(PARTS)],
+        [sys.executable, "-W", "error", str(HERE / "payables_victim.py"), str(memory), str(part), str(PARTS)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), "REMIT_LOG_LEVEL": "error"},
         capture_output=True,
         text=True,
@@ -32,9 +44,9 @@ def test_a_crash_at_any_append_loses_no_acknowledged_entry_and_repeats_no_settle
     assert found.returncode == 0, found.stdout[-2_000:] + found.stderr[-4_000:]
     unharmed, *others = map(json.loads, found.stdout.splitlines())
     assert unharmed["status"] == "done"
-    assert len(unharmed["paid"]) == unharmed["output"]["paid"] == 3
+    assert len(unharmed["paid"]) == unharmed["output"]["paid"] == 2
     assert unharmed["counts"]["review.consumed"] >= 1
-    assert len(others) >= 2 * 30 / PARTS  # each append, before and after
+    assert len(others) >= 2 * 25 / PARTS  # each append, before and after
     for other in others:
         assert other["lost"] == []
         assert other["problems"] == []

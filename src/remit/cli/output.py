@@ -47,6 +47,8 @@ _BLANK: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 _MARKS: Final = 2
 """Combining marks that a character may carry: more can cover the lines above."""
 _SHORT: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_OURS: Final = re.compile(r"(\x1b\[(?:0|1|3[1-6])m)")
+"""The colours of `mark` and `heading`."""
 _LINE: Final = 76
 """Characters of JSON that stay on one line."""
 _CELL: Final = 40
@@ -212,10 +214,20 @@ def terminal() -> int:
 
 
 def folded(text: str, lead: str = "") -> str:
-    """Returns `text` after `lead`, folded to the terminal, further lines below its first word."""
+    """Returns `text` after `lead`, folded to the terminal, further lines below its first word.
+
+    What nobody escaped is escaped here, but for line ends and our own colours.
+    """
     hang = " " * width(lead)
+    text = "\n".join(_tamed(line) for line in text.split("\n"))
     lines = [part for line in text.split("\n") for part in fold(line, max(terminal() - len(hang), _LAST))]
     return "\n".join((lead if index == 0 else hang) + line for index, line in enumerate(lines)).rstrip()
+
+
+def _tamed(line: str) -> str:
+    if not is_coloured():
+        return escaped(line)
+    return "".join(part if _OURS.fullmatch(part) else escaped(part) for part in _OURS.split(line))
 
 
 def fold(line: str, columns: int) -> list[str]:

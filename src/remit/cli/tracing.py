@@ -104,13 +104,16 @@ def _print(row: dict[str, Any]) -> None:
     covered = f"in the tree of {proof['checkpoint']} entries signed by {proof['origin']}" if proof["checkpoint"] else ""
     fields(
         [
-            ("asked by", f"agent {row['agent']} for {row['principal']}; started by {row['starter']}"),
+            ("asked by", escaped(f"agent {row['agent']} for {row['principal']}; started by {row['starter']}")),
             ("at", moment(seen.get("now", ""))),
-            ("had read", ", ".join(seen.get("labels", [])) or "nothing that is labelled"),
-            *((name, value(found)) for name, found in (row["args"].items() if isinstance(row["args"], dict) else ())),
+            ("had read", escaped(", ".join(seen.get("labels", []))) or "nothing that is labelled"),
+            *(
+                (escaped(name), value(found))
+                for name, found in (row["args"].items() if isinstance(row["args"], dict) else ())
+            ),
             ("facts", value(seen["facts"]) if seen.get("facts") else ""),
-            ("verdict", row["outcome"]),
-            *(("because", reason) for reason in row["reasons"]),
+            ("verdict", mark(row["outcome"])),
+            *(("because", escaped(reason)) for reason in row["reasons"]),
         ]
     )
     for rule in row["rules_considered"]:
@@ -123,14 +126,14 @@ def _print(row: dict[str, Any]) -> None:
         )
         fields(
             [
-                ("review", f"{review['review']} in {review['queue']}: {said}"),
-                ("reason", ruling["reason"] if ruling else ""),
+                ("review", escaped(f"{review['review']} in {review['queue']}: {said}")),
+                ("reason", escaped(ruling["reason"]) if ruling else ""),
             ]
         )
     fields(
         [
             ("result", value(row["result"], 500) if row["ok"] else ""),
-            ("error", ": ".join(part for part in (row["cause"], row["error"]) if part)),
+            ("error", escaped(": ".join(part for part in (row["cause"], row["error"]) if part))),
             ("proof", f"entry {proof['entry']} is leaf {proof['index']} {covered or '; no checkpoint covers it yet'}"),
         ]
     )

@@ -136,7 +136,7 @@ def _object(value: Mapping[object, object], place: str, depth: int) -> object:
         if not isinstance(key, str):
             raise NotCanonical(f"`{place or '/'}`: the key {_short(key)} is not a string")
         plain = plain and key.isascii()
-        exact[key] = _exact(item, f"{place}/{key}", depth + 1)
+        exact[str(key)] = _exact(item, f"{place}/{key}", depth + 1)  # orjson takes no subclass here
     if plain:
         return exact
     # RFC 8785 sorts by UTF-16 code units, orjson by UTF-8 bytes: they differ beyond the basic plane.

@@ -1,0 +1,217 @@
+"""Calls and runs as rows: what the views of an export are made of. Derived from the journal, never evidence."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from remit.core.canonical import plain
+from remit.core.entries import Entry, Payload, ReviewOpened, is_committed
+from remit.core.lifecycle import CallState, ReviewState, RunState, fold
+from remit.core.tools import ToolSpec
+from remit.errors import Tampered
+from remit.store.journal import Journal
+
+
+@dataclass(frozen=True, slots=True)
+class RulingRow:
+    """What a person said."""
+
+    review: str
+    queue: str
+    reviewer: str
+    approved: bool
+    at: str
+    reason: str
+    single_operator: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CallRow:
+    """A call. Times are RFC 3339 or ""; values that were erased are None."""
+
+    call: str
+    task: str
+    agent: str
+    tool: str
+    effect: str
+    digest: str
+    requested: str
+    decided: str
+    settled: str
+    outcome: str
+    rules: tuple[str, ...]
+    reasons: tuple[str, ...]
+    status: str
+    args: Mapping[str, Any]
+    result: Any
+    error: str
+    cause: str
+    attempts: int
+    cost: str
+    labels: tuple[str, ...]
+    entry: str
+    rulings: tuple[RulingRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRow:
+    """A task, or one instance of a fan-out."""
+
+    task: str
+    agent: str
+    status: str
+    started: str
+    ended: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunRows:
+    """A run with its tasks and calls, in the order in which they began."""
+
+    run: str
+    graph: str
+    principal: str
+    starter: str
+    status: str
+    started: str
+    ended: str
+    policies: str
+    tasks: tuple[TaskRow, ...] = ()
+    calls: tuple[CallRow, ...] = field(default=())
+
+
+async def run_rows(journal: Journal, runs: Sequence[str] | None = None) -> AsyncIterator[RunRows]:
+    """Yields runs (all for None), the oldest first; one at a time is in memory.
+
+    Raises:
+        Tampered: what is stored isn't what was recorded.
+    """
+    reviews = await _reviews(journal)
+    wanted = list(runs) if runs is not None else [name.partition("/")[2] for name in await journal.streams("run/")]
+    for run in wanted:
+        entries = await journal.read(f"run/{run}")
+        state = fold(entries)
+        if isinstance(state, RunState):
+            yield await _run(journal, entries, state, reviews.get(run, {}))
+
+
+async def _reviews(journal: Journal) -> dict[str, dict[str, str]]:
+    """Returns, by run, its reviews' streams and the calls they are of."""
+    found: dict[str, dict[str, str]] = {}
+    for stream in await journal.streams("review/"):
+        opened = (await journal.read(stream))[0].body
+        if isinstance(opened, ReviewOpened):
+            found.setdefault(opened.run, {})[stream] = opened.call
+    return found
+
+
+async def _run(journal: Journal, entries: Sequence[Entry], state: RunState, reviews: Mapping[str, str]) -> RunRows:
+    times = {entry.seq: entry.at for entry in entries}
+    payloads = await journal.payloads(f"run/{state.run}")
+    rulings: dict[str, list[RulingRow]] = {}
+    for stream, call in reviews.items():
+        row = await _ruling(journal, stream)
+        if row is not None:
+            rulings.setdefault(call, []).append(row)
+    begun: dict[str, str] = {}
+    for entry in entries:
+        if entry.kind == "task.started":
+            begun[getattr(entry.body, "task", "")] = entry.at
+    specs = await _specs(journal, state)
+    return RunRows(
+        run=state.run,
+        graph=state.started.graph,
+        principal=state.started.principal,
+        starter=state.started.starter,
+        status="waiting" if state.status.value == "running" and state.waiting else state.status.value,
+        started=state.at,
+        ended=state.ended,
+        policies=state.started.policies,
+        tasks=tuple(
+            TaskRow(task.id, task.agent, task.status.value, begun.get(task.id, ""), times.get(task.seq, ""))
+            for task in sorted(state.tasks.values(), key=lambda task: begun.get(task.id, ""))
+            if task.id in begun
+        ),
+        calls=tuple(
+            _call(call, state, times, payloads, specs, tuple(rulings.get(call.id, ())))
+            for call in sorted(state.calls.values(), key=lambda call: call.seq)
+        ),
+    )
+
+
+async def _ruling(journal: Journal, stream: str) -> RulingRow | None:
+    state = fold(await journal.read(stream))
+    if not isinstance(state, ReviewState) or state.ruled is None:
+        return None
+    ruled = state.ruled
+    reason = ""
+    if ruled.reason is not None:
+        for (seq, path), payload in (await journal.payloads(stream)).items():
+            if path == "/reason":
+                reason = str(_open(payload, ruled.reason, stream, seq, path))
+    return RulingRow(
+        ruled.review, state.opened.queue, ruled.reviewer, ruled.approved, state.ruled_at, reason, ruled.single_operator
+    )
+
+
+async def _specs(journal: Journal, state: RunState) -> dict[str, ToolSpec]:
+    found = {}
+    for digest in {call.record.tool_digest for call in state.calls.values() if call.record}:
+        artifact = await journal.artifact(digest)
+        if artifact is not None:
+            found[digest] = ToolSpec.from_document(plain(artifact.data))
+    return found
+
+
+def _call(
+    call: CallState,
+    state: RunState,
+    times: Mapping[int, str],
+    payloads: Mapping[tuple[int, str], Payload],
+    specs: Mapping[str, ToolSpec],
+    rulings: tuple[RulingRow, ...],
+) -> CallRow:
+    record, verdict = call.record, call.verdict
+    stream = f"run/{state.run}"
+
+    def value(seq: int, path: str, expected: str | None) -> Any:
+        payload = payloads.get((seq, path))
+        return None if payload is None or expected is None else _open(payload, expected, stream, seq, path)
+
+    settled = call.settled >= 0
+    rejected = record is None
+    where = call.settled if settled else call.seq
+    spec = specs.get(record.tool_digest) if record else None
+    reasons = value(call.decided, "/reasons", verdict.reasons) if verdict else None
+    return CallRow(
+        call=call.id,
+        task=call.task,
+        agent=record.agent if record else "",
+        tool=call.tool,
+        effect=spec.effect.value if spec else "",
+        digest=record.digest if record else "",
+        requested=times.get(call.seq, ""),
+        decided=times.get(call.decided, ""),
+        settled=times.get(call.settled, ""),
+        outcome=verdict.outcome.value if verdict else "",
+        rules=tuple(f"{hit.policy}/{hit.rule}" for hit in verdict.rules) if verdict else (),
+        reasons=tuple(str(reason) for reason in reasons or ()),
+        status=call.status.value,
+        args={name: value(call.seq, f"/args/{name}", said) for name, said in record.args.items()} if record else {},
+        result=value(call.settled, "/result", call.commitment) if settled and call.ok else None,
+        error=str(value(where, "/error", call.commitment) or "") if rejected or (settled and not call.ok) else "",
+        cause=call.cause,
+        attempts=call.attempts,
+        cost=call.cost,
+        labels=state.tasks[call.task].labels if call.task in state.tasks else (),
+        entry=f"{stream}#{where}",
+        rulings=rulings,
+    )
+
+
+def _open(payload: Payload, expected: str, stream: str, seq: int, path: str) -> Any:
+    if not is_committed(payload, expected):
+        raise Tampered(f"{stream}#{seq} {path}: the payload is not what the entry committed to")
+    return plain(payload.value)

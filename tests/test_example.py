@@ -1,0 +1,120 @@
+"""The payables example from end to end, as somebody would play it: nothing is paid twice, and it is all on record."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from shops import Shell
+
+ROOT = Path(__file__).parent.parent
+PUBLIC = ROOT.parent / "shared" / "data" / "invoices"
+"""Example invoices of the EN 16931 test suite, and whoever has them."""
+
+
+class Books:
+    """A folder of its own with what the repository has, and the company's books in it."""
+
+    def __init__(self, shell: Shell) -> None:
+        self.folder = shell.folder
+        self._shell = shell
+
+    def remit(self, *command: str, code: int = 0) -> list[dict[str, Any]]:
+        """Runs a command, what drives runs in a process of its own; returns its rows."""
+        drives = command[0] in ("run", "resume")
+        where = {"PAYABLES_BOOKS": str(self.folder / "books")}
+        said = self._shell.run(*command, "--json", **where) if drives else self._shell(*command, "--json")
+        assert said.code == code, said.out + said.err
+        return said.rows
+
+    def payments(self) -> list[tuple[str, str, str, str, str]]:
+        """What was booked, in that order."""
+        with sqlite3.connect(self.folder / "books" / "ledger.db") as ledger:
+            query = "SELECT vat, reference, iban, amount, currency FROM payments ORDER BY number"
+            rows = ledger.execute(query).fetchall()
+        ledger.close()
+        return rows
+
+
+@pytest.fixture
+def books(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Books:
+    for name in ("examples", "policies"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "remit.toml", tmp_path)
+    for name in ("REMIT_STORE", "REMIT_POLICIES", "REMIT_APP"):
+        monkeypatch.delenv(name, raising=False)
+    return Books(Shell(tmp_path, capsys, monkeypatch))
+
+
+def calls(view: dict[str, Any], tool: str) -> list[dict[str, Any]]:
+    return [call for call in view["calls"] if call["tool"] == tool]
+
+
+def test_the_example_pays_what_it_may_and_nothing_twice(books: Books) -> None:
+    (report,) = books.remit(
+        "run", "examples/payables/app.py:graph", "--input", "invoices=examples/payables/invoices", code=8
+    )
+    assert report["status"] == "waiting" and len(report["reviews"]) == 3
+    small = [
+        ("DE811907980", "NW-2026-1180", "DE44500105175407324931", "184.20", "EUR"),
+        ("NL004495445B01", "PK26-5521", "NL91ABNA0417164300", "96.40", "EUR"),
+    ]
+    assert books.payments() == small
+
+    reviews = {row["call"]: row["review"] for row in books.remit("review", "list")}
+    assert sorted(reviews.values()) == sorted(report["reviews"])
+    (view,) = books.remit("runs", "show", report["run"])
+    outcomes = [(call["args"]["reference"], call["outcome"], call["status"]) for call in calls(view, "pay")]
+    assert outcomes == [
+        ("NW-2026-1180", "allow", "settled"),
+        ("2026/077", "escalate", "waiting"),
+        ("F-88213", "deny", "refused"),  # its note gave another account
+        ("PK26-5521", "allow", "settled"),
+        ("CN-3309", "escalate", "waiting"),
+        ("V-3391", "deny", "refused"),  # USD
+        ("FT 2026/311", "escalate", "waiting"),
+        ("NW-2026-1180", "deny", "refused"),  # paid before
+    ]
+    large, credit, unknown = (reviews[call["call"]] for call in calls(view, "pay") if call["outcome"] == "escalate")
+    books.remit("review", "approve", large)
+    books.remit("review", "deny", credit, "--reason", "set it off")
+    assert books.remit("resume", report["run"], code=8)[0]["reviews"] == [unknown]
+    books.remit("review", "deny", unknown, "--reason", "we ordered no tiles")
+
+    (done,) = books.remit("resume", report["run"])
+    paid = [*small, ("ATU44556677", "2026/077", "AT611904300234573201", "4850.00", "EUR")]
+    assert books.payments() == paid
+    assert (done["output"]["paid"], done["output"]["total"]) == (3, "5130.60")
+    refused = {row["number"]: row["why"] for row in done["output"]["documents"] if row["outcome"] == "refused"}
+    assert "said no: set it off" in refused["CN-3309"] and "said no: we ordered no tiles" in refused["FT 2026/311"]
+    assert "LT121000011101001000 is not an account of Lumen" in refused["F-88213"]
+
+    books.remit("audit", "export", "--all", "-o", "export.zip")
+    (found,) = books.remit("audit", "verify", "export.zip")
+    assert found["ok"] and (found["decisions"], found["effects"], found["approvals"]) == (26, 20, 1)
+
+
+@pytest.mark.skipif(not PUBLIC.is_dir(), reason=f"the public invoices are not at {PUBLIC}")
+def test_the_public_invoices_are_all_decided_and_none_is_paid_twice(books: Books) -> None:
+    (report,) = books.remit("run", "--input", f"invoices={PUBLIC}", code=8)
+    files = sorted(PUBLIC.glob("*.xml"))
+    (view,) = books.remit("runs", "show", report["run"])
+    assert len(calls(view, "read_invoice")) == len(files)
+    first = books.payments()
+    for number, review in enumerate(report["reviews"]):
+        ruling = ("approve", review) if number % 2 else ("deny", review, "--reason", "not ordered")
+        books.remit("review", *ruling)
+    (done,) = books.remit("resume", report["run"])
+    documents = done["output"]["documents"]
+    assert [row["file"] for row in documents] == [path.name for path in files]
+    paid = [row for row in documents if row["outcome"] == "paid"]
+    assert len(paid) == done["output"]["paid"] == len(books.payments())
+    assert len(set(books.payments())) == len(books.payments()) == len(first) + len(report["reviews"]) // 2
+    (view,) = books.remit("runs", "show", report["run"])
+    allowed = [call for call in calls(view, "pay") if call["outcome"] == "allow"]
+    assert len(allowed) == len(paid) and all(call["status"] == "settled" for call in allowed)
+    books.remit("audit", "export", report["run"], "-o", "export")
+    assert books.remit("audit", "verify", "export")[0]["ok"]
