@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
@@ -36,12 +37,46 @@ def name_of(page: Path) -> str:
 BLOCK = re.compile(r"(<!-- not run[^\n]*-->\n)?^```([a-z]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# ([\w./-]+\.(?:py|yaml|toml))\n")
 EXITS = re.compile(r"\s+# exits (\d+)$")
+PLAY = "test_every_file_and_command_of_a_page_does_what_the_page_says"
 PLAYED = [page for page in PAGES if "```sh\n" in page.read_text(encoding="utf-8")]
 
 
+@pytest.fixture(scope="module")
+def plays(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plays]:
+    """Plays the pages that are wanted, two at a time: they wait for processes, most of the time."""
+    wanted = {
+        item.callspec.params["page"] for item in request.session.items if getattr(item, "originalname", "") == PLAY
+    }
+    # Of several workers each is given only some of them, and doesn't know which.
+    alone = "PYTEST_XDIST_WORKER" not in os.environ
+    with ThreadPoolExecutor(2 if alone else 1) as pool:
+        yield Plays(pool, tmp_path_factory, sorted(wanted, key=lambda page: -page.stat().st_size) if alone else [])
+        pool.shutdown(cancel_futures=True)
+
+
+class Plays(dict[Path, Future[None]]):
+    """Pages and how playing them ended; one that was not begun begins when it is asked for."""
+
+    def __init__(self, pool: ThreadPoolExecutor, folders: pytest.TempPathFactory, pages: list[Path]) -> None:
+        super().__init__()
+        self._pool = pool
+        self._folders = folders
+        for page in pages:
+            self[page]
+
+    def __missing__(self, page: Path) -> Future[None]:
+        self[page] = self._pool.submit(play, page, self._folders.mktemp("page"))
+        return self[page]
+
+
+@pytest.mark.timeout(300)  # the first may wait for others, on a busy machine
 @pytest.mark.parametrize("page", PLAYED, ids=name_of)
-def test_every_file_and_command_of_a_page_does_what_the_page_says(page: Path, tmp_path: Path) -> None:
-    story = Story(tmp_path)
+def test_every_file_and_command_of_a_page_does_what_the_page_says(page: Path, plays: Plays) -> None:
+    plays[page].result()
+
+
+def play(page: Path, folder: Path) -> None:
+    story = Story(folder)
     output = None
     for not_run, kind, text in BLOCK.findall(page.read_text(encoding="utf-8")):
         if not_run:

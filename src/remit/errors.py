@@ -12,6 +12,7 @@
     |   `-- Stale              it was there, but it has expired or changed since
     |-- JournalError           the journal can't be read or written as it should be
     |   |-- Conflict           somebody else appended first
+    |   |-- TooLarge           more than an entry holds
     |   |-- Tampered           what is stored isn't what was hashed
     |   `-- NewerJournal       written by a version of Remit that this one can't read
     |-- CallError              raised inside an agent by `ctx.call`

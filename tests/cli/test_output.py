@@ -102,6 +102,11 @@ def test_accents_stay_and_piles_of_marks_do_not() -> None:
     assert unicodedata.normalize("NFC", escaped("Zoe\u0308")) == "Zoë"
 
 
+def test_a_megabyte_without_a_space_is_folded_too() -> None:
+    assert len(fold("x" * 1_000_000, 100)) == 10_000
+    assert len(fold("界" * 500_000, 100)) == 10_000
+
+
 def test_wide_characters_count_twice() -> None:
     assert width("界a") == 3
     assert width("e\u0301") == 1

@@ -147,3 +147,28 @@ def test_a_review_whose_shown_values_are_not_those_recorded_cannot_be_ruled_on(s
         said = shell("review", *command)
         assert said.code == 1 and "is not what the entry committed to" in said.err
     assert shell("review", "list", "--json").rows[0]["status"] == "open"
+
+
+def test_a_review_whose_values_are_gone_can_be_denied_and_not_approved(shell: Shell, tmp_path: Path) -> None:
+    run, review = waiting(shell)
+    with sqlite3.connect(tmp_path / "remit.db") as store:
+        assert store.execute("DELETE FROM payloads WHERE path = '/shown'").rowcount == 1
+    store.close()
+    assert "[erased]" in shell("review", "list").out
+    assert "was erased" in shell("review", "show", review).out
+    said = shell("review", "approve", review)
+    assert said.code == 1 and "it can only be denied" in said.err
+    assert shell("review", "deny", review, "--reason", "nobody can see it").code == 0
+    assert shell("resume", run).code == 1 and shell.ledger() == []
+
+
+def test_what_was_erased_is_shown_as_erased_everywhere(shell: Shell) -> None:
+    run, review = waiting(shell)
+    assert shell("review", "approve", review, "--reason", "agreed").code == 0
+    assert shell("resume", run).code == 0
+    assert shell("audit", "erase", "--run", run, "--reason", "asked to").code == 0
+    for command in (("runs", "show", run), ("review", "show", review), ("review", "list", "--all")):
+        text, rows = shell(*command), shell(*command, "--json")
+        assert (text.code, rows.code) == (0, 0) and "erased" in text.out
+        assert "Ada" not in text.out + rows.out and "agreed" not in text.out + rows.out
+    assert shell("review", "show", review, "--json").rows[0]["shown"] is None

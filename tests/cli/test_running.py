@@ -123,6 +123,55 @@ def test_a_run_that_was_stopped_in_the_middle_can_be_resumed_at_once(
     assert shell.ledger() == [1]
 
 
+_BLOCKING = """
+import sys
+from pathlib import Path
+
+from remit import NOT_DONE, Context, Graph, Invocation, Task, tool
+
+
+def has_happened(invocation: Invocation) -> object:
+    return "done" if Path("effect").exists() else NOT_DONE
+
+
+@tool(effect="commit", repeat="once", authority=[], content=[], labels={}, probe=has_happened)
+def block(invocation: Invocation) -> str:
+    print("blocking", file=sys.stderr, flush=True)
+    Path("pipe").read_text()
+    with Path("effect").open("a") as effect:
+        effect.write("effect ")
+    return "done"
+
+
+async def go(ctx: Context) -> str:
+    return await ctx.call(block)
+
+
+graph = Graph("blocking", [Task("go", go)], tools=[block])
+"""
+
+
+def test_a_run_that_is_stopped_is_kept_until_its_tool_has_come_to_its_end(shell: Shell) -> None:
+    shell.write(
+        {
+            "blocking.py": _BLOCKING,
+            "one/policy.yaml": 'policy: p\nrules:\n  - id: a\n    tools: [block]\n    allow: "true"\n',
+            "remit.toml": 'app = "blocking.py:graph"\npolicies = "one"\n',
+        }
+    )
+    os.mkfifo(shell.folder / "pipe")
+    with shell.start("run") as running:
+        run = running.until("run ").split()[1]
+        running.until("blocking")
+        running.process.send_signal(signal.SIGTERM)
+        # The tool is in the middle of its effect: nobody may ask its probe yet, and do it again.
+        assert shell.run("resume", run).code == 7
+        (shell.folder / "pipe").write_text("go")
+        assert running.end() == 143
+    assert shell("resume", run).code == 0
+    assert (shell.folder / "effect").read_text() == "effect "
+
+
 def test_after_a_kill_nobody_waits_for_the_lease_of_the_dead(shell: Shell) -> None:
     with shell.start("run", "--input", "amounts:=[1]", "--input", "hangs:=true") as running:
         run = running.until("run ").split()[1]

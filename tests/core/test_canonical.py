@@ -19,7 +19,9 @@ from remit.errors import NotCanonical
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
-BITS = st.integers(0, 2**64 - 1).map(lambda bits: struct.unpack("<d", bits.to_bytes(8, "little"))[0]).filter(math.isfinite)
+BITS = (
+    st.integers(0, 2**64 - 1).map(lambda bits: struct.unpack("<d", bits.to_bytes(8, "little"))[0]).filter(math.isfinite)
+)
 LEAVES = st.none() | st.booleans() | st.integers(-LARGEST, LARGEST) | FLOATS | TEXT
 VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4))
 
@@ -62,7 +64,12 @@ class Text(str):
 
 @pytest.mark.parametrize(
     ("value", "data"),
-    [((1, (2,)), b"[1,[2]]"), (Text("a"), b'"a"'), ({Text("a"): Text("b")}, b'{"a":"b"}'), (LARGEST, b"9007199254740991")],
+    [
+        ((1, (2,)), b"[1,[2]]"),
+        (Text("a"), b'"a"'),
+        ({Text("a"): Text("b")}, b'{"a":"b"}'),
+        (LARGEST, b"9007199254740991"),
+    ],
 )
 def test_what_is_like_json_is_written_as_json(value: object, data: bytes) -> None:
     assert canonical(value) == data

@@ -77,7 +77,7 @@ def example_of(annotation: Any, name: str) -> Any:
     if get_origin(annotation) is tuple:
         return tuple(example_of(one, name) for one in get_args(annotation) if one is not ...)
     if get_origin(annotation) is dict:
-        return {"b": HASH, "a": "é\u2028\U0001f600\x1f\x7f\"\\/"}
+        return {"b": HASH, "a": 'é\u2028\U0001f600\x1f\x7f"\\/'}
     if get_args(annotation):
         return example_of(get_args(annotation)[0], name)
     if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):

@@ -84,7 +84,9 @@ def test_a_spec_that_can_not_be_used_is_refused_and_the_tool_named(fields: dict[
     assert "tool `" in str(caught.value)
 
 
-@pytest.mark.parametrize("change", [{"effect": "x"}, {"cost": "x"}, {"timeout": "x"}, {"more": 1}, {"labels": []}, {"tags": 1}])
+@pytest.mark.parametrize(
+    "change", [{"effect": "x"}, {"cost": "x"}, {"timeout": "x"}, {"more": 1}, {"labels": []}, {"tags": 1}]
+)
 def test_a_document_that_is_no_spec_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ToolError):
         ToolSpec.from_document({**spec().document(), **change})

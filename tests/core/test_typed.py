@@ -83,8 +83,15 @@ def test_arguments_are_normalised_to_json_with_defaults_and_bound_to_python_agai
 
 @given(
     st.fixed_dictionaries(
-        {"text": st.text(), "number": st.integers(-(2**53) + 1, 2**53 - 1), "amount": st.decimals(allow_nan=False, allow_infinity=False)},
-        optional={"ratio": st.floats(allow_nan=False, allow_infinity=False), "deep": st.dictionaries(st.text(), st.lists(st.integers(-9, 9)))},
+        {
+            "text": st.text(),
+            "number": st.integers(-(2**53) + 1, 2**53 - 1),
+            "amount": st.decimals(allow_nan=False, allow_infinity=False),
+        },
+        optional={
+            "ratio": st.floats(allow_nan=False, allow_infinity=False),
+            "deep": st.dictionaries(st.text(), st.lists(st.integers(-9, 9))),
+        },
     )
 )
 def test_what_is_decided_is_what_the_journal_gives_back_and_what_runs(given_: dict[str, Any]) -> None:
@@ -109,7 +116,9 @@ BAD: list[tuple[str, Any, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "value", "words"), BAD, ids=[f"{name}-{number}" for number, (name, *_) in enumerate(BAD)])
+@pytest.mark.parametrize(
+    ("name", "value", "words"), BAD, ids=[f"{name}-{number}" for number, (name, *_) in enumerate(BAD)]
+)
 def test_arguments_that_do_not_fit_are_refused_and_named(name: str, value: Any, words: str) -> None:
     with pytest.raises(InvalidArguments, match=words) as caught:
         everything.arguments.normalise({**GOOD, name: value})

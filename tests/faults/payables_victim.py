@@ -24,12 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, event
-from worlds import write_bundle
+from worlds import policies_compiled_once, write_bundle
 
 import remit.cli  # so that no life has to import anything
-from remit import Graph, Runtime
-from remit import verify as checker
-from remit.core import policy
+from remit import Runtime
 from remit.runtime import policyfolder
 from remit.runtime.ambient import System, stamp
 from remit.runtime.registry import Registry
@@ -39,6 +37,7 @@ from remit.runtime.views import review_view
 from remit.store import writer
 from remit.store.journal import Append, Journal
 from remit.store.writer import Writer
+from remit.verify import verify
 
 ROOT = Path(__file__).parents[2]
 INVOICES = Path(sys.argv[1]) / "invoices"
@@ -101,7 +100,7 @@ async def survey(folder: Path, end: dict[str, Any]) -> dict[str, Any]:
     """Looks at what is left, as an outsider: the ledger, the journal, an export of it."""
     async with await Journal.open(f"sqlite:///{folder / 'remit.db'}") as journal:
         await write_bundle(journal, folder / "bundle", stamp(System().now()))
-    found = checker.verify(folder / "bundle")
+    found = verify(folder / "bundle")
     with closing(sqlite3.connect(folder / "remit.db")) as connection:
         held = {row[0].hex() for row in connection.execute("SELECT hash FROM entries")}
         counts = dict(connection.execute("SELECT kind, count(*) FROM entries GROUP BY kind"))
@@ -148,21 +147,9 @@ def prepare() -> None:
     INVOICES.mkdir()
     for name in ("01-nordwind-paper", "02-weiss-design", "05-brug-credit", "08-nordwind-paper-again"):
         shutil.copy(ROOT / f"examples/payables/invoices/{name}.xml", INVOICES)
-    real, known = policy.load_policies, dict[tuple[object, ...], policy.PolicySet]()
-
-    def load(files: Any, tools: Any, roots: Any) -> policy.PolicySet:
-        key = (tuple(files.items()), tuple(tool.digest for tool in tools))
-        if key not in known:
-            known[key] = real(files, tools, roots)
-        return known[key]
-
-    checker.load_policies = policyfolder.load_policies = load
-    policyfolder.load_folder(ROOT / "policies", *policies_of(GRAPH))
-
-
-def policies_of(graph: Graph) -> Any:
-    registry = Registry([graph])
-    return policyfolder.read_policies(ROOT / "policies"), registry.specs, registry.root_types
+    registry = Registry([GRAPH])
+    texts = policyfolder.read_policies(ROOT / "policies")
+    policyfolder.load_folder(ROOT / "policies", texts, registry.specs, registry.root_types)
 
 
 def main(folder: Path, part: int, parts: int) -> None:
@@ -184,4 +171,5 @@ def main(folder: Path, part: int, parts: int) -> None:
             assert life(place) == 0, place
 
 
-main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+with policies_compiled_once():
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -596,5 +596,3 @@ async def test_resume_that_waits_goes_on_with_a_ruling_from_another_process_and_
             assert (await driving).status == "done"
             assert (await world.state(run)).calls["work#0"].status == ("refused" if expires else "settled")
     assert world.did == ["pay"]
-
-

@@ -1068,7 +1068,9 @@ async def test_a_task_gets_what_it_depends_on(world: World) -> None:
         return input
 
     graph = Graph(
-        "app", [Task("start", start), Task("idle", idle, after="start"), Task("both", both, ["start", "idle"])], tools=[act]
+        "app",
+        [Task("start", start), Task("idle", idle, after="start"), Task("both", both, ["start", "idle"])],
+        tools=[act],
     )
     async with world.runtime(graph) as runtime:
         report = await runtime.run(graph, {"a": 1}, principal="me")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import orjson
 import pytest
 
 from remit import FactProvider, Graph, Invocation, Runtime, Task, Tool, tool
+from remit.core import policy
 from remit.core.entries import Entry, Sealed
 from remit.core.lifecycle import ReviewState, RunState
 from remit.errors import JournalError
@@ -132,7 +134,9 @@ class World:
         async with await Journal.open(self.url) as journal:
             found = await journal.payloads(f"run/{run}")
             ended = {entry.seq for entry in await journal.read(f"run/{run}") if entry.kind == "task.finished"}
-            return [orjson.loads(one_.value) for (seq, path), one_ in found.items() if seq in ended and path == "/error"]
+            return [
+                orjson.loads(one_.value) for (seq, path), one_ in found.items() if seq in ended and path == "/error"
+            ]
 
     async def state(self, run: str) -> RunState:
         async with await Journal.open(self.url) as journal:
@@ -172,6 +176,25 @@ class World:
         """The entries of a stream that an outsider sees now, as JSON."""
         query = "SELECT bytes FROM entries JOIN streams ON id = stream_id WHERE name = ? ORDER BY seq"
         return [orjson.loads(row[0]) for row in self.look(query, stream)]
+
+
+@contextmanager
+def policies_compiled_once() -> Iterator[None]:
+    """For tests that check the same export a thousand times, or live a hundred lives: compiling takes longest."""
+    real, known = policy.load_policies, dict[tuple[object, ...], policy.PolicySet]()
+
+    def load(files: Any, tools: Any, roots: Any) -> policy.PolicySet:
+        key = (tuple(sorted(files.items())), tuple(tool.digest for tool in tools))
+        if key not in known:
+            known[key] = real(files, tools, roots)
+        return known[key]
+
+    users = [module for name, module in sys.modules.items() if name.startswith("remit.")]
+    users = [module for module in users if getattr(module, "load_policies", None) is real]
+    with pytest.MonkeyPatch.context() as patch:
+        for module in users:
+            patch.setattr(module, "load_policies", load)
+        yield
 
 
 async def write_bundle(journal: Journal, out: Path, at: str, runs: Sequence[str] | None = None) -> None:

@@ -61,7 +61,8 @@ class Commands(click.Group):
 def cli() -> None:
     """Governed agent orchestration: an agent acts within its remit, or it does not act.
 
-    Settings come from options, then the variables REMIT_STORE, REMIT_POLICIES and REMIT_APP, then remit.toml.
+    Settings come from options, then variables (REMIT_STORE, REMIT_POLICIES, REMIT_APP, REMIT_KEYS, REMIT_ANCHOR),
+    then remit.toml.
 
     \b
     Exit codes: 0 done, 1 failed or denied, 2 usage or bad input, 5 unknown id,

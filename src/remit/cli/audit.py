@@ -13,8 +13,9 @@ from remit.cli.settings import asynchronous, json_option, keys_option, settings,
 from remit.cli.tracing import erase, prove, trace
 from remit.core.notes import VerifierKey
 from remit.errors import BadInput, UnknownId
-from remit.export.bundle import Request
+from remit.export.bundle import Request, export_view
 from remit.export.bundle import export as write_bundle
+from remit.export.formats import FORMATS
 from remit.export.select import Selection, select_runs
 from remit.export.withhold import withholding
 from remit.runtime.ambient import System, stamp, user
@@ -43,6 +44,7 @@ for command in (trace, prove, erase):
 @click.option("--tool", default="", metavar="NAME", help="Runs with a call of this tool.")
 @click.option("--outcome", type=click.Choice(["allow", "escalate", "deny"]), help="Runs with a call so decided.")
 @click.option("-o", "--output", required=True, metavar="FILE", help="A new folder, or a new .zip file.")
+@click.option("--format", "form", type=click.Choice(list(FORMATS)), help="Write a view instead, to one file.")
 @click.option("--withhold", multiple=True, metavar="RULE", help="Leave values out: tool:NAME, label:NAME, /args/NAME.")
 @click.option("--from-checkpoint", metavar="FILE", help="Prove that the journal begins with this checkpoint's entries.")
 @keys_option
@@ -58,6 +60,7 @@ async def export(
     tool: str,
     outcome: str | None,
     output: str,
+    form: str | None,
     withhold: tuple[str, ...],
     from_checkpoint: str | None,
     keys: str | None,
@@ -90,6 +93,9 @@ async def export(
             held,
             withholding(withhold),
         )
+        if form is not None:
+            count = await export_view(journal, Path(output), form, request)
+            return _wrote(output, form, count, as_json)
         manifest = await write_bundle(journal, Path(output), request)
     if as_json:
         return print_json([{**asdict(manifest), "output": output}])
@@ -100,6 +106,13 @@ async def export(
     if not manifest.signed:
         click.echo("  it is not signed: the journal has no key; make one with `remit keys new`")
     click.echo(escaped(f"  check it with `remit audit verify {output}`, or with the verify.py in it, on any machine"))
+    return None
+
+
+def _wrote(output: str, form: str, count: int, as_json: bool) -> None:
+    if as_json:
+        return print_json([{"output": output, "format": form, "runs": count}])
+    click.echo(f"{heading(output)}: {count} runs as {form}: a view, not the evidence")
     return None
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from importlib.resources import files
 from pathlib import Path
 
 import click
 
+from remit.cli.output import escaped
 from remit.errors import BadInput
 
 _FILES = ("app.py", "test_app.py", "remit.toml", "policies/notes.yaml", "policies/queues.yaml", ".gitignore")
@@ -26,6 +28,6 @@ def init(folder: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         source = skeleton / (name.replace("/", "_").lstrip(".") + ".txt")
         path.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
-        click.echo(f"  {path}")
-    lead = "" if folder == "." else f"cd {folder} && "
+        click.echo(escaped(f"  {path}"))
+    lead = "" if folder == "." else f"cd {escaped(shlex.quote(folder))} && "
     click.echo(f"\nTry it:\n  {lead}remit policy check\n  remit run --input topic=tea\n  remit review list")

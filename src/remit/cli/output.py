@@ -238,15 +238,21 @@ def fold(line: str, columns: int) -> list[str]:
     indent = " " * min(len(line) - len(line.lstrip(" ")), columns // 2)
     lines, current = [], ""
     for gap, word in re.findall(r"( *)([^ ]+)", line):
-        if current.strip() and width(current) + len(gap) + width(word) > columns:
+        wide = width(word)
+        if current.strip() and width(current) + len(gap) + wide > columns:
             lines.append(current)
             current, gap = indent, ""
         current += gap if current else gap[: len(indent)]
-        while width(current) + width(word) > columns:
-            room = _fitting(word, columns - width(current))
-            lines.append(current + word[:room])
-            current, word = indent, word[room:]
-        current += word
+        room = columns - width(current)
+        if wide <= room:
+            current += word
+            continue
+        for character in word:  # one by one: a word may be a megabyte long
+            room -= _columns(character)
+            if room < 0 and current != indent:
+                lines.append(current)
+                current, room = indent, columns - len(indent) - _columns(character)
+            current += character
     return [*lines, current]
 
 

@@ -47,9 +47,10 @@ async def list_(all_: bool, store: str | None, as_json: bool) -> None:
         rows = []
         now = System().now()
         for row in found:
-            reasons = [] if row.problem else (await review_view(journal, row.review))["shown"]["reasons"]
+            shown = None if row.problem else (await review_view(journal, row.review))["shown"]
+            reasons = shown["reasons"] if shown else ["[erased]"]
             rest = until(row.expires, now) if row.open else row.reviewer
-            rows.append((row.review, row.status, row.queue, row.tool, rest, "; ".join(reasons) or row.problem))
+            rows.append((row.review, row.status, row.queue, row.tool, rest, row.problem or "; ".join(reasons)))
     columns = ("REVIEW", "STATUS", "QUEUE", "TOOL", "RULED BY" if all_ else "EXPIRES", "WHY")
     print_table(columns, rows, "nothing waits for a review")
     return None
@@ -120,9 +121,24 @@ async def _rule(
 
 def _print(view: dict[str, Any]) -> None:
     """Everything there is to know before ruling; nothing is cut."""
-    shown, ruling = view["shown"], view["ruling"]
-    facts = shown.get("facts", {})
     click.echo(f"{heading('review ' + view['review'])} in queue {escaped(view['queue'])} is {mark(view['status'])}")
+    if view["shown"] is None:
+        click.echo(f"  what its reviewers were shown was erased; it is of run {view['run']}, call {view['call']}")
+    else:
+        _print_shown(view, view["shown"])
+    ruling = view["ruling"]
+    if ruling:
+        word = "approved" if ruling["approved"] else "denied"
+        how = " in single-operator mode" if ruling["single_operator"] else ""
+        click.echo(f"\n{heading(word)} by {value(ruling['reviewer'])} at {moment(ruling['at'])}{how}")
+        fields([("reason", value(ruling["reason"]) if ruling["reason"] else "")])
+    elif view["status"] == "open":
+        id = view["review"]
+        click.echo(f"\nremit review approve {id} [--reason …]\nremit review deny {id} --reason …")
+
+
+def _print_shown(view: dict[str, Any], shown: dict[str, Any]) -> None:
+    facts = shown.get("facts", {})
     fields(("why", escaped(reason)) for reason in shown["reasons"])
     click.echo(f"\n{heading(shown['tool'])}  {escaped(shown['effect'])}, {escaped(shown['repeat'])}")
     fields([*((escaped(name), pretty(found)) for name, found in shown["args"].items())])
@@ -143,14 +159,6 @@ def _print(view: dict[str, Any]) -> None:
             ("digest", view["digest"]),
         ]
     )
-    if ruling:
-        word = "approved" if ruling["approved"] else "denied"
-        how = " in single-operator mode" if ruling["single_operator"] else ""
-        click.echo(f"\n{heading(word)} by {value(ruling['reviewer'])} at {moment(ruling['at'])}{how}")
-        fields([("reason", value(ruling["reason"]) if ruling["reason"] else "")])
-    elif is_open:
-        id = view["review"]
-        click.echo(f"\nremit review approve {id} [--reason …]\nremit review deny {id} --reason …")
 
 
 def _hit(hit: dict[str, Any]) -> str:

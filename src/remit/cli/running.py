@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import aclosing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
-import orjson
 
 from remit.cli import code_of
 from remit.cli.logging import log_options
@@ -153,20 +153,29 @@ def read_inputs(inputs: tuple[str, ...]) -> object:
         name, equals, said = text.partition("=")
         if not equals or not name.rstrip(":"):
             raise BadInput(f"--input `{text}`: write k=v, k:=JSON, or @file.json")
-        try:
-            found[name.removesuffix(":")] = orjson.loads(said) if name.endswith(":") else said
-        except orjson.JSONDecodeError as error:
-            raise BadInput(f"--input `{text}`: after `:=` comes JSON: {error}") from error
+        given = _parsed(said, f"--input `{text}`: after `:=` comes JSON") if name.endswith(":") else said
+        found[name.removesuffix(":")] = given
     return found or None
 
 
 def _file(name: str) -> Any:
     try:
-        return orjson.loads(Path(name).read_bytes())
-    except OSError as error:
-        raise BadInput(f"--input `@{name}`: it can't be read: {error.strerror}") from error
-    except orjson.JSONDecodeError as error:
-        raise BadInput(f"--input `@{name}`: it is not JSON: {error}") from error
+        data = Path(name).read_bytes()
+    except (OSError, ValueError) as error:
+        raise BadInput(f"--input `@{name}`: it can't be read: {getattr(error, 'strerror', error)}") from error
+    return _parsed(data, f"--input `@{name}`: it is not JSON")
+
+
+def _parsed(data: str | bytes, complaint: str) -> Any:
+    """Returns what JSON says. Not by orjson, to which a large integer is a float."""
+    try:
+        return json.loads(data, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{complaint}: {error}") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
 
 
 async def _targets(found: Settings, run: str | None, app: str | None) -> dict[str, list[str]]:

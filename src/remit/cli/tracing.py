@@ -101,7 +101,8 @@ def _print(row: dict[str, Any]) -> None:
     click.echo(f"{heading(title)}  {mark(row['status'])}")
     seen = row["facts"] or {}
     proof = row["proof"]
-    covered = f"in the tree of {proof['checkpoint']} entries signed by {proof['origin']}" if proof["checkpoint"] else ""
+    size = proof["checkpoint"]
+    covered = f" in the tree of {size} entries signed by {proof['origin']}" if size else ""
     fields(
         [
             ("asked by", escaped(f"agent {row['agent']} for {row['principal']}; started by {row['starter']}")),
@@ -134,7 +135,7 @@ def _print(row: dict[str, Any]) -> None:
         [
             ("result", value(row["result"], 500) if row["ok"] else ""),
             ("error", escaped(": ".join(part for part in (row["cause"], row["error"]) if part))),
-            ("proof", f"entry {proof['entry']} is leaf {proof['index']} {covered or '; no checkpoint covers it yet'}"),
+            ("proof", f"entry {proof['entry']} is leaf {proof['index']}{covered or '; no checkpoint covers it yet'}"),
         ]
     )
     click.echo("")

@@ -152,7 +152,7 @@ class ToolSpec:
                     "tags": tuple(document["tags"]),
                 }
             )
-        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise ToolError(f"not a tool's spec: {type(error).__name__}: {error}") from error
 
     @cached_property

@@ -30,6 +30,9 @@ from remit.core.entries import Entry, Exported, PolicyLoaded, ReviewOpened, seal
 from remit.core.notes import SignerKey, VerifierKey
 from remit.errors import BadInput, Conflict, JournalError, UnknownId
 from remit.export.evidence import Evidence
+from remit.export.formats import writer
+from remit.export.page import write as write_page
+from remit.export.rows import run_rows
 from remit.export.withhold import Withhold, nothing
 from remit.store.journal import Append, Journal
 
@@ -147,7 +150,13 @@ async def _write(journal: Journal, folder: Path, wanted: set[str] | None, reques
         journal, folder / "payloads.jsonl", streams.last, request.withhold
     )
     files["artifacts.jsonl"] = await _write_artifacts(journal, folder / "artifacts.jsonl", list(artifacts))
-    texts = {"README.txt": _README.encode(), "verify.py": (files_of("remit.export") / "standalone.py").read_bytes()}
+    page = {"exported": request.at, "of": ", ".join(request.runs or ["everything"]), "entries": str(count)}
+    runs = [rows async for rows in run_rows(journal, request.runs, request.withhold)]
+    texts = {
+        "index.html": b"".join(write_page(runs, page)),
+        "README.txt": _README.encode(),
+        "verify.py": (files_of("remit.export") / "standalone.py").read_bytes(),
+    }
     for name, data in {**texts, **await evidence.files(streams.last, whole=wanted is None)}.items():
         (folder / name).write_bytes(data)
         files[name] = hashlib.sha256(data).hexdigest()
@@ -251,3 +260,29 @@ async def _record(journal: Journal, request: Request, manifest: Manifest) -> Non
             return await journal.append(Append((sealed,)))
         except Conflict:
             continue
+
+
+async def export_view(journal: Journal, out: Path, form: str, request: Request) -> int:
+    """Writes runs to `out` in the format `form` (see `formats`), and records that. Returns how many there are.
+
+    Raises:
+        BadInput: something is at `out` already, it can't be written, or the format's extra isn't installed.
+    """
+    if out.exists():
+        raise BadInput(f"`{out}` is there already: name a new file")
+    runs = [rows async for rows in run_rows(journal, request.runs, request.withhold)]
+    hashed = hashlib.sha256()
+    beside = out.with_name(f".{out.name}.new")
+    try:
+        with beside.open("wb") as file:
+            for data in writer(form)(runs):
+                file.write(data)
+                hashed.update(data)
+        scope = (f"format:{form}", *(("all",) if request.runs is None else sorted(request.runs)))
+        await _record(journal, request, Manifest(scope, 0, 0, 0, 0, hashed.hexdigest(), False))
+        beside.replace(out)
+    except OSError as error:
+        raise BadInput(f"`{out}` can't be written: {error.strerror or error}") from error
+    finally:
+        beside.unlink(missing_ok=True)
+    return len(runs)

@@ -11,6 +11,7 @@ from remit.core.entries import Entry, Payload, ReviewOpened, is_committed
 from remit.core.lifecycle import CallState, ReviewState, RunState, fold
 from remit.core.tools import ToolSpec
 from remit.errors import Tampered
+from remit.export.withhold import Kept, Withhold, nothing
 from remit.store.journal import Journal
 
 
@@ -82,8 +83,10 @@ class RunRows:
     calls: tuple[CallRow, ...] = field(default=())
 
 
-async def run_rows(journal: Journal, runs: Sequence[str] | None = None) -> AsyncIterator[RunRows]:
-    """Yields runs (all for None), the oldest first; one at a time is in memory.
+async def run_rows(
+    journal: Journal, runs: Sequence[str] | None = None, withhold: Withhold = nothing
+) -> AsyncIterator[RunRows]:
+    """Yields runs (all for None); one at a time is in memory. What is withheld is as if it were erased.
 
     Raises:
         Tampered: what is stored isn't what was recorded.
@@ -94,7 +97,7 @@ async def run_rows(journal: Journal, runs: Sequence[str] | None = None) -> Async
         entries = await journal.read(f"run/{run}")
         state = fold(entries)
         if isinstance(state, RunState):
-            yield await _run(journal, entries, state, reviews.get(run, {}))
+            yield await _run(journal, entries, state, reviews.get(run, {}), withhold)
 
 
 async def _reviews(journal: Journal) -> dict[str, dict[str, str]]:
@@ -107,12 +110,14 @@ async def _reviews(journal: Journal) -> dict[str, dict[str, str]]:
     return found
 
 
-async def _run(journal: Journal, entries: Sequence[Entry], state: RunState, reviews: Mapping[str, str]) -> RunRows:
+async def _run(
+    journal: Journal, entries: Sequence[Entry], state: RunState, reviews: Mapping[str, str], withhold: Withhold
+) -> RunRows:
     times = {entry.seq: entry.at for entry in entries}
-    payloads = await journal.payloads(f"run/{state.run}")
+    payloads = _disclosed(await journal.payloads(f"run/{state.run}"), withhold(entries))
     rulings: dict[str, list[RulingRow]] = {}
     for stream, call in reviews.items():
-        row = await _ruling(journal, stream)
+        row = await _ruling(journal, stream, withhold)
         if row is not None:
             rulings.setdefault(call, []).append(row)
     begun: dict[str, str] = {}
@@ -141,19 +146,25 @@ async def _run(journal: Journal, entries: Sequence[Entry], state: RunState, revi
     )
 
 
-async def _ruling(journal: Journal, stream: str) -> RulingRow | None:
-    state = fold(await journal.read(stream))
+async def _ruling(journal: Journal, stream: str, withhold: Withhold) -> RulingRow | None:
+    entries = await journal.read(stream)
+    state = fold(entries)
     if not isinstance(state, ReviewState) or state.ruled is None:
         return None
     ruled = state.ruled
     reason = ""
     if ruled.reason is not None:
-        for (seq, path), payload in (await journal.payloads(stream)).items():
+        payloads = _disclosed(await journal.payloads(stream), withhold(entries))
+        for (seq, path), payload in payloads.items():
             if path == "/reason":
                 reason = str(_open(payload, ruled.reason, stream, seq, path))
     return RulingRow(
         ruled.review, state.opened.queue, ruled.reviewer, ruled.approved, state.ruled_at, reason, ruled.single_operator
     )
+
+
+def _disclosed(payloads: Mapping[tuple[int, str], Payload], kept: Kept) -> dict[tuple[int, str], Payload]:
+    return {place: payload for place, payload in payloads.items() if not kept(*place)}
 
 
 async def _specs(journal: Journal, state: RunState) -> dict[str, ToolSpec]:

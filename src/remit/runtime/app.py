@@ -333,7 +333,8 @@ class Runtime:
     async def _leased(self, run: str) -> AsyncIterator[None]:
         if not await self._lease(run):
             raise OwnershipLost(
-                f"run `{run}` is being driven by another worker; if that one has died, try again in {LEASE_SECONDS:.0f} s"
+                f"run `{run}` is being driven by another worker, {await self._leases.holder(run)};"
+                f" if that one has died, try again in {LEASE_SECONDS:.0f} s"
             )
         try:
             async with asyncio.TaskGroup() as group:

@@ -9,6 +9,7 @@ import asyncio
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import tenacity
@@ -17,7 +18,7 @@ from remit.core.tools import Repeat
 from remit.core.typed import NOT_DONE, Invocation, Tool
 from remit.errors import NotCanonical, Transient
 from remit.runtime.ambient import Ambient
-from remit.runtime.outside import cause, in_thread, words
+from remit.runtime.outside import cause, in_thread_to_its_end, words
 
 _AGAIN = (TimeoutError, ConnectionError, Transient)
 
@@ -102,10 +103,10 @@ class Invoker:
     ) -> object:
         lead = (invocation,) if tool.wants_invocation else ()
         try:
-            async with self._ambient.timeout(tool.spec.timeout):
+            async with self._ambient.timeout(tool.spec.timeout) as limit:
                 if inspect.iscoroutinefunction(function):
                     return await function(*lead, **bound)
-                return await in_thread(function, *lead, **bound)
+                return await in_thread_to_its_end(partial(function, *lead, **bound), limit)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is None or task.cancelling():

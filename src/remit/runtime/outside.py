@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -15,14 +17,30 @@ _LONGEST = 2_000
 
 async def in_thread(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
     """Runs a function that blocks, without blocking the loop."""
+    return await asyncio.to_thread(_contained, partial(function, *args, **kwargs))
 
-    def run() -> R:
-        try:
-            return function(*args, **kwargs)
-        except StopIteration as error:  # a future can't carry one: whoever waits for it would wait for ever
-            raise RuntimeError("it raised StopIteration") from error
 
-    return await asyncio.to_thread(run)
+async def in_thread_to_its_end(function: Callable[[], R], limit: asyncio.Timeout) -> R:
+    """Runs a function that blocks, and waits for it even where that is cancelled, unless `limit` has run out.
+
+    Nothing stops a thread. If a run were let go of while a tool's effect is still happening, whoever takes it
+    over would ask the tool's probe too early, and do the effect again.
+    """
+    context = contextvars.copy_context()
+    future = asyncio.get_running_loop().run_in_executor(None, partial(context.run, _contained, function))
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        if not limit.expired():
+            await asyncio.wait([future])
+        raise
+
+
+def _contained(function: Callable[[], R]) -> R:
+    try:
+        return function()
+    except StopIteration as error:  # a future can't carry one: whoever waits for it would wait for ever
+        raise RuntimeError("it raised StopIteration") from error
 
 
 def words(error: BaseException) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from remit.core.canonical import canonical
-from remit.core.entries import PolicyLoaded, ReviewRuled
+from remit.core.entries import PolicyLoaded, ReviewRuled, is_committed
 from remit.core.lifecycle import ReviewState, ReviewStatus, is_expired
-from remit.errors import BadInput, Conflict, Stale
+from remit.errors import BadInput, Conflict, Stale, Tampered
 from remit.runtime.ambient import Ambient, stamp
 from remit.runtime.load import load_review
 from remit.runtime.stream import Draft
@@ -31,6 +31,8 @@ async def rule(
             " them on; every entry then says so"
         )
     _check_open(state, stamp(ambient.now()))
+    if approved:
+        await _check_shown(journal, state)
     draft = Draft(f"review/{review}", state.head, ambient)
     body = ReviewRuled(
         review,
@@ -57,6 +59,14 @@ def _check_open(state: ReviewState, now: str) -> None:
         raise Stale(f"{place} was {word} by {state.ruled.reviewer} at {state.ruled_at}: a ruling is final")
     if state.status is not ReviewStatus.OPEN or is_expired(state, now):
         raise Stale(f"{place} expired at {state.opened.expires}: an expired review can't be ruled on")
+
+
+async def _check_shown(journal: Journal, state: ReviewState) -> None:
+    """What can't be shown as it was recorded can't be approved."""
+    stream = f"review/{state.opened.review}"
+    shown = (await journal.payloads(stream)).get((0, "/shown"))
+    if shown is None or not is_committed(shown, state.opened.shown):
+        raise Tampered(f"{stream}#0 /shown: what reviewers are to be shown is gone or changed: it can only be denied")
 
 
 async def _is_single_operator(journal: Journal) -> bool:

@@ -65,7 +65,7 @@ async def run_view(journal: Journal, run: str) -> dict[str, Any]:
 
 
 async def review_view(journal: Journal, review: str) -> dict[str, Any]:
-    """Returns a review with everything a reviewer is shown, and what was ruled.
+    """Returns a review with everything a reviewer is shown (None where it was erased), and what was ruled.
 
     Raises:
         UnknownId: there is no such review.
@@ -87,7 +87,7 @@ async def review_view(journal: Journal, review: str) -> dict[str, Any]:
         "in_doubt": opened.in_doubt,
         "digest": opened.digest,
         "rules": [_hit(hit) for hit in opened.disclosed],
-        "shown": _value(payloads, 0, "/shown", opened.shown),
+        "shown": _value(payloads, 0, "/shown", opened.shown) if (0, "/shown") in payloads else None,
         "ruling": {
             "approved": ruled.approved,
             "reviewer": ruled.reviewer,
