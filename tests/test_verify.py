@@ -237,8 +237,20 @@ def test_a_withheld_payload_is_a_note_and_no_problem_and_an_added_one_is_a_probl
     assert any("no entry commits to" in found for found in checked(bundle))
 
 
-RUBBISH = [b"", b"null", b"[]", b"{}", b"7", b"\xff", b'{"a":' * 5_000, b"[" * 100_000, b'{"stream":[],"seq":{},"path":1,"salt":"00","value":"1"}',
-           b'{"digest":[],"data":"x","kind":1}', b'{"digest":"","data":"","kind":""}', b'"\\ud800"']  # fmt: skip
+RUBBISH = [
+    b"",
+    b"null",
+    b"[]",
+    b"{}",
+    b"7",
+    b"\xff",
+    b'{"a":' * 5_000,
+    b"[" * 100_000,
+    b'{"stream":[],"seq":{},"path":1,"salt":"00","value":"1"}',
+    b'{"digest":[],"data":"x","kind":1}',
+    b'{"digest":"","data":"","kind":""}',
+    b'"\\ud800"',
+]
 
 
 @pytest.mark.parametrize("name", ["entries.jsonl", "payloads.jsonl", "artifacts.jsonl"])

@@ -188,7 +188,7 @@ def test_an_entry_of_a_hundred_thousand_levels_is_refused(data: bytes) -> None:
 def test_an_entry_holds_so_much_and_no_more() -> None:
     small = len(seal("run/a1", Head(), AT, "w", e.Owned(1, "")).bytes)
     assert len(seal("run/a1", Head(), AT, "w", e.Owned(1, "x" * (LARGEST_ENTRY - small))).bytes) == LARGEST_ENTRY
-    with pytest.raises(TooLarge, match="run/a1#0 run.owned: 65536 bytes"):
+    with pytest.raises(TooLarge, match=r"run/a1#0 run.owned: 65536 bytes"):
         seal("run/a1", Head(), AT, "w", e.Owned(1, "x" * (LARGEST_ENTRY - small + 1)))
 
 

@@ -334,8 +334,16 @@ def test_labels_are_never_forgotten() -> None:
 
 
 def test_the_fold_is_one_function_whoever_folds_and_however_it_is_cut() -> None:
-    bodies = [STARTED, e.Owned(1, "w"), e.TaskStarted("work", "agent"), ESCALATED, again(Outcome.ALLOW),
-              e.CallSettled("work#0", True, result=HASH), e.TaskFinished("work", True, output=HASH), e.RunFinished(True, HASH)]  # fmt: skip
+    bodies = [
+        STARTED,
+        e.Owned(1, "w"),
+        e.TaskStarted("work", "agent"),
+        ESCALATED,
+        again(Outcome.ALLOW),
+        e.CallSettled("work#0", True, result=HASH),
+        e.TaskFinished("work", True, output=HASH),
+        e.RunFinished(True, HASH),
+    ]
     head, entries = Head(), []
     for body in bodies:
         entries.append(entry("run/r1", head, body))

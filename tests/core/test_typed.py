@@ -106,14 +106,31 @@ def test_what_is_decided_is_what_the_journal_gives_back_and_what_runs(given_: di
 
 
 BAD: list[tuple[str, Any, str]] = [
-    ("number", True, "`number`"), ("number", 1.5, "`number`"), ("number", "1", "`number`"), ("number", None, "`number`"),
-    ("number", 2**53, "beyond"), ("text", 1, "`text`"), ("text", b"\xff", "no JSON form"), ("text", "\ud800", "no JSON form"),
-    ("ratio", math.nan, "nan has no JSON form"), ("ratio", math.inf, "inf has no JSON form"), ("ratio", "0.5", "`ratio`"),
-    ("ratio", True, "`ratio`"), ("amount", Decimal("NaN"), "`amount`"), ("amount", Decimal("Infinity"), "`amount`"),
-    ("amount", "ten", "`amount`"), ("kind", "c", "`kind`"), ("colour", "blue", "`colour`"), ("line", {}, "`line.text`"),
-    ("line", {"text": "a", "price": "1", "count": True}, "`line.count`"), ("deep", {"a": ["1"]}, "`deep.a.0`"),
-    ("when", "yesterday", "`when`"), ("more", 1, "`more`"), ("arg_text", "a", "`arg_text`"), ("json", object(), "no JSON form"),
-]  # fmt: skip
+    ("number", True, "`number`"),
+    ("number", 1.5, "`number`"),
+    ("number", "1", "`number`"),
+    ("number", None, "`number`"),
+    ("number", 2**53, "beyond"),
+    ("text", 1, "`text`"),
+    ("text", b"\xff", "no JSON form"),
+    ("text", "\ud800", "no JSON form"),
+    ("ratio", math.nan, "nan has no JSON form"),
+    ("ratio", math.inf, "inf has no JSON form"),
+    ("ratio", "0.5", "`ratio`"),
+    ("ratio", True, "`ratio`"),
+    ("amount", Decimal("NaN"), "`amount`"),
+    ("amount", Decimal("Infinity"), "`amount`"),
+    ("amount", "ten", "`amount`"),
+    ("kind", "c", "`kind`"),
+    ("colour", "blue", "`colour`"),
+    ("line", {}, "`line.text`"),
+    ("line", {"text": "a", "price": "1", "count": True}, "`line.count`"),
+    ("deep", {"a": ["1"]}, "`deep.a.0`"),
+    ("when", "yesterday", "`when`"),
+    ("more", 1, "`more`"),
+    ("arg_text", "a", "`arg_text`"),
+    ("json", object(), "no JSON form"),
+]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +156,7 @@ def test_a_value_that_holds_itself_is_refused() -> None:
 
 
 def test_a_tool_can_not_be_called() -> None:
-    with pytest.raises(ToolError, match="can't be called: use `await ctx.call"):
+    with pytest.raises(ToolError, match=r"can't be called: use `await ctx.call"):
         everything(**GOOD)
     assert repr(everything) == "<Tool everything destroy/once>"
     assert everything.__doc__ == "Takes a bit of all."
@@ -184,15 +201,23 @@ def test_a_function_that_can_not_be_a_tool_is_refused_and_named(function: Any, w
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"effect": "pay"}, "'pay' is not a valid Effect"), ({"repeat": "twice"}, "'twice' is not a valid Repeat"),
-        ({"authority": ["ibna"]}, "there is no argument `ibna`"), ({"authority": "text"}, r"must be a list: \['text'\]"),
-        ({"content": "text"}, "must be a list"), ({"tags": "money"}, "must be a list"),
-        ({"labels": {"": "untrusted"}}, "must be a list"), ({"labels": ["untrusted"]}, "items"),
-        ({"labels": {"": ["Not OK"]}}, "is not a label"), ({"cost": "x"}, "tool `it`"), ({"cost": -1}, "from 0"),
-        ({"timeout": 0}, "timeout"), ({"timeout": "x"}, "tool `it`"), ({"attempts": 2}, "say repeat"),
+        ({"effect": "pay"}, "'pay' is not a valid Effect"),
+        ({"repeat": "twice"}, "'twice' is not a valid Repeat"),
+        ({"authority": ["ibna"]}, "there is no argument `ibna`"),
+        ({"authority": "text"}, r"must be a list: \['text'\]"),
+        ({"content": "text"}, "must be a list"),
+        ({"tags": "money"}, "must be a list"),
+        ({"labels": {"": "untrusted"}}, "must be a list"),
+        ({"labels": ["untrusted"]}, "items"),
+        ({"labels": {"": ["Not OK"]}}, "is not a label"),
+        ({"cost": "x"}, "tool `it`"),
+        ({"cost": -1}, "from 0"),
+        ({"timeout": 0}, "timeout"),
+        ({"timeout": "x"}, "tool `it`"),
+        ({"attempts": 2}, "say repeat"),
         ({"effcet": "read"}, "effcet"),
     ],
-)  # fmt: skip
+)
 def test_an_option_that_does_not_fit_is_refused(options: dict[str, Any], words: str) -> None:
     def it(text: str) -> str:
         return text
@@ -260,11 +285,17 @@ FOREIGN = foreign_tool(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({}, "'n' is a required property"), ({"n": 0}, "less than the minimum"), ({"n": "1"}, "not of type"),
-        ({"n": True}, "not of type"), ({"n": 1, "s": "b"}, "not one of"), ({"n": 1, "m": 1}, "Additional properties"),
-        ({"n": math.nan}, "no JSON form"), ({"n": object()}, "no JSON form"), ({"n": 1, "a/b": 1}, "no policy could name"),
+        ({}, "'n' is a required property"),
+        ({"n": 0}, "less than the minimum"),
+        ({"n": "1"}, "not of type"),
+        ({"n": True}, "not of type"),
+        ({"n": 1, "s": "b"}, "not one of"),
+        ({"n": 1, "m": 1}, "Additional properties"),
+        ({"n": math.nan}, "no JSON form"),
+        ({"n": object()}, "no JSON form"),
+        ({"n": 1, "a/b": 1}, "no policy could name"),
     ],
-)  # fmt: skip
+)
 def test_arguments_that_do_not_fit_a_foreign_schema_are_refused(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(InvalidArguments, match=words):
         FOREIGN.arguments.normalise(arguments)
@@ -276,12 +307,24 @@ def test_arguments_that_do_not_fit_a_foreign_schema_are_refused(arguments: dict[
 @pytest.mark.parametrize(
     ("annotation", "value"),
     [
-        (int, 1), (float, 1.0), (float, 1e300), (Decimal, Decimal("1.10")), (Line, GOOD["line"]), (list[Line], [GOOD["line"]]),
-        (dict[int, str], {1: "a"}), (tuple[int, str], (1, "a")), (set[int], {1, 2}), (date, date(2026, 1, 2)),
-        (datetime, datetime(2026, 1, 2, 3, 4, 5, 6)), (Colour, Colour.RED), (None, None), (bytes, b"abc"), (str, "\U0001f600"),
+        (int, 1),
+        (float, 1.0),
+        (float, 1e300),
+        (Decimal, Decimal("1.10")),
+        (Line, GOOD["line"]),
+        (list[Line], [GOOD["line"]]),
+        (dict[int, str], {1: "a"}),
+        (tuple[int, str], (1, "a")),
+        (set[int], {1, 2}),
+        (date, date(2026, 1, 2)),
+        (datetime, datetime(2026, 1, 2, 3, 4, 5, 6)),
+        (Colour, Colour.RED),
+        (None, None),
+        (bytes, b"abc"),
+        (str, "\U0001f600"),
         (Any, {"a": [1, "b", None]}),
     ],
-)  # fmt: skip
+)
 def test_a_result_is_loaded_as_what_was_dumped(annotation: Any, value: Any) -> None:
     results: Results[Any] = Results(annotation)
     data = results.dump(value)

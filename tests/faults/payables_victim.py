@@ -136,7 +136,7 @@ def life(folder: Path, number: int = 0, when: str = "") -> int:
         else:
             print(json.dumps(asyncio.run(survey(folder, end))), flush=True)
         code = 0
-    except BaseException:
+    except BaseException:  # noqa: BLE001
         traceback.print_exc()
     finally:
         os._exit(code)

@@ -7,6 +7,7 @@ import json
 import threading
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -354,7 +355,7 @@ async def test_each_write_may_fail_persisted_or_not_and_the_run_goes_on_from_wha
         ctx.uuid()
         try:
             await ctx.call(act, amuont=1)  # type: ignore[call-arg]
-        except Exception:
+        except Exception:  # noqa: BLE001
             return ["a", "b"]
         return []
 
@@ -656,7 +657,7 @@ async def test_an_agent_that_no_longer_does_what_the_journal_says_is_stopped_wit
             await now(ctx, act)
         except ValueError:
             raise
-        except Exception:  # an agent that swallows everything changes nothing
+        except Exception:  # an agent that swallows everything changes nothing  # noqa: BLE001
             return
 
     agent: list[Any] = [before]
@@ -893,10 +894,8 @@ async def test_a_parked_agent_that_does_not_let_go_has_no_effect(world: World, h
             if how == "raises":
                 raise ValueError("early") from None
             for _ in range(5 if how == "loops" else 1):
-                try:
+                with suppress(asyncio.CancelledError):
                     await ctx.call(act, what="sneaked")
-                except asyncio.CancelledError:
-                    pass
             if how == "loops":
                 try:
                     ctx.now()
@@ -1190,7 +1189,7 @@ async def test_an_owner_that_was_superseded_stops_without_another_effect(world: 
             await journal.append(Append((owned,)))
         try:
             await ctx.call(act, what="b")
-        except Exception:
+        except Exception:  # noqa: BLE001
             await ctx.call(act, what="c")
 
     async with world.runtime(one(agent, act), worker="a") as runtime:

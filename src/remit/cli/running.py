@@ -86,7 +86,7 @@ async def resume(
     found = settings(store=store, policies=policies, app=app)
     reports: list[RunReport] = []
     codes = [0]
-    for target, runs in (await _targets(found, run_id, app)).items():
+    for target, runs in (await _targets(found, run_id)).items():
         async with open_runtime(target, found) as runtime:
             for id in runs:
                 try:
@@ -178,10 +178,11 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
 
 
-async def _targets(found: Settings, run: str | None, app: str | None) -> dict[str, list[str]]:
+async def _targets(found: Settings, run: str | None) -> dict[str, list[str]]:
     """Returns which runs to go on with, by the target their code is found at.
 
-    That is the app that the settings name, or where that holds another graph, what the run was started with.
+    That is the app that the settings name. Only where they name none is it what the run was started with: then
+    what the store says is imported.
     """
     async with await Journal.open(found.store, create=False) as journal:
         projections = Projections(journal)
@@ -197,11 +198,11 @@ async def _targets(found: Settings, run: str | None, app: str | None) -> dict[st
                 raise SettingsError(f"run `{id}` doesn't say where its code is: name it with --app")
             graph = load_graph(target)
             if graph.name != state.started.graph:
-                if run is None and app:
+                if run is None:
                     continue
-                if not state.started.target or state.started.target == target or app:
-                    raise UnknownId(f"run `{id}` is of graph `{state.started.graph}`, not of `{target}`")
-                target = state.started.target
+                raise UnknownId(
+                    f"run `{id}` is of graph `{state.started.graph}`, not of `{target}`: name its code with --app"
+                )
             targets.setdefault(target, []).append(id)
         return targets
 

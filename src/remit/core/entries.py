@@ -158,7 +158,7 @@ class CallDecidedAgain(Fact, frozen=True):
 
 
 class CallRefused(Fact, frozen=True):
-    """A waiting call that won't run: `because` is `ruled`, `expired` or `denied`."""
+    """A waiting call that won't run: `because` is `ruled`, `expired` or `used`."""
 
     id: str
     because: str
@@ -256,6 +256,13 @@ class ReviewExpired(Fact, frozen=True):
     review: str
 
 
+class ReviewWithdrawn(Fact, frozen=True):
+    """Nobody needs to rule any more: the call was refused in another queue, or decided without it."""
+
+    review: str
+    because: str
+
+
 class ReviewConsumed(Fact, frozen=True):
     """The approval was used, by this call, in this same append. There is no second use."""
 
@@ -328,6 +335,7 @@ KINDS: Mapping[str, type[Fact]] = {
     "review.ruled": ReviewRuled,
     "review.expired": ReviewExpired,
     "review.consumed": ReviewConsumed,
+    "review.withdrawn": ReviewWithdrawn,
     "policy.loaded": PolicyLoaded,
     "store.exported": Exported,
     "store.erased": Erased,
@@ -469,12 +477,6 @@ def follow(entry: Entry, head: Head) -> Head:
     if entry.prev != head.hash:
         raise Tampered(f"{entry.stream}#{entry.seq}: `prev` is not the hash of the entry before it")
     return entry.head
-
-
-def sealed(data: bytes) -> Sealed:
-    """Returns stored bytes with their index values, for a copy that must stay exact."""
-    entry = unseal(data)
-    return Sealed(entry.stream, entry.seq, entry.kind, entry.prev, entry.hash, data)
 
 
 def commitments(body: Fact) -> dict[str, Commitment]:

@@ -50,6 +50,7 @@ class ReviewStatus(StrEnum):
     APPROVED = "approved"
     DENIED = "denied"
     EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
     CONSUMED = "consumed"
 
 
@@ -83,7 +84,9 @@ REVIEWS: Mapping[tuple[ReviewStatus, str], ReviewStatus] = {
     (ReviewStatus.OPEN, "approved"): ReviewStatus.APPROVED,
     (ReviewStatus.OPEN, "denied"): ReviewStatus.DENIED,
     (ReviewStatus.OPEN, "expired"): ReviewStatus.EXPIRED,
+    (ReviewStatus.OPEN, "withdrawn"): ReviewStatus.WITHDRAWN,
     (ReviewStatus.APPROVED, "expired"): ReviewStatus.EXPIRED,
+    (ReviewStatus.APPROVED, "withdrawn"): ReviewStatus.WITHDRAWN,
     (ReviewStatus.APPROVED, "consumed"): ReviewStatus.CONSUMED,
 }
 
@@ -371,6 +374,8 @@ def _review(state: ReviewState, entry: Entry) -> ReviewState:
         return change(state, status=status, ruled=body, ruled_at=entry.at, ruling=entry.hash, head=entry.head)
     if isinstance(body, e.ReviewExpired):
         return change(state, status=_step(REVIEWS, state.status, "expired", entry), head=entry.head)
+    if isinstance(body, e.ReviewWithdrawn):
+        return change(state, status=_step(REVIEWS, state.status, "withdrawn", entry), head=entry.head)
     if isinstance(body, e.ReviewConsumed):
         if body.digest != state.opened.digest or body.call != state.opened.call or body.run != state.opened.run:
             raise _wrong(entry, "the approval was used for another call than the review's")

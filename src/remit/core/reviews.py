@@ -45,7 +45,7 @@ def judge(reviews: Sequence[ReviewState], digest: str, now: str, *, single_opera
     """
     rulings = tuple(Ruling(review.opened.review, review.ruling) for review in reviews if review.ruled)
     statuses = {review.status for review in reviews}
-    if ReviewStatus.DENIED in statuses:
+    if statuses & {ReviewStatus.DENIED, ReviewStatus.WITHDRAWN}:
         return Judged(Standing.DENIED, rulings)
     if ReviewStatus.CONSUMED in statuses:
         return Judged(Standing.USED, rulings)

@@ -43,11 +43,14 @@ _README = """This is an export of a Remit journal: what agents asked for, what w
 ruled, and what was done.
 
 Check it with:      remit audit verify <this folder or zip>
+or without Remit:   python verify.py
 
 entries.jsonl holds the journal's entries, one a line, exactly as they were stored and hashed. Every entry names
 the hash of the one before it in its stream. payloads.jsonl holds the values (arguments, results, reasons) that
 the entries commit to with a salted SHA-256. artifacts.jsonl holds the policy files and tool descriptions that
-the decisions were made with. manifest.json says what belongs to the bundle.
+the decisions were made with. manifest.json says what belongs to the bundle; checkpoint and manifest.note are
+signed, proofs.jsonl shows that what is here is in the journal that was signed, and keys.json lists the public
+keys: compare them with the ones you got elsewhere. index.html is for reading.
 """
 
 

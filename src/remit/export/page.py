@@ -17,7 +17,8 @@ h1 { font-size: 1.5rem } h2 { font-size: 1.2rem; margin-top: 2.5rem } h3 { font-
 table { border-collapse: collapse } td, th { text-align: left; vertical-align: top; padding: .1rem 1rem .1rem 0 }
 th { font-weight: 500; opacity: .7 } td { overflow-wrap: anywhere }
 article { border-left: 4px solid var(--line); padding: .3rem 0 .3rem 1rem; margin: 1rem 0 }
-.allow { border-color: var(--allow) } .deny, .rejected { border-color: var(--deny) } .escalate { border-color: var(--escalate) }
+.allow { border-color: var(--allow) } .deny, .rejected { border-color: var(--deny) }
+.escalate { border-color: var(--escalate) }
 .tag { border: 1px solid currentColor; border-radius: .3rem; padding: 0 .4rem; font-size: .85rem }
 code { font-size: .9em } footer { margin-top: 3rem; opacity: .7 }
 """
@@ -30,7 +31,8 @@ def write(runs: Iterable[RunRows], about: Mapping[str, str]) -> Iterator[bytes]:
         "<!doctype html>\n<html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
         f'<meta http-equiv=Content-Security-Policy content="{_POLICY}"><title>Remit export</title>'
         f"<style>{_STYLE}</style>\n<h1>What the agents asked for, and what was decided</h1>\n"
-        "<p>This page is a view. The evidence is in the files beside it: <code>python verify.py</code> checks them.</p>\n"
+        "<p>This page is a view. The evidence is in the files beside it: <code>python verify.py</code> checks them."
+        "</p>\n"
         f"{_table(about)}\n"
     ).encode()
     for run in runs:
@@ -47,7 +49,8 @@ def _run(run: RunRows) -> str:
         "policies": run.policies[:12],
     }
     calls = "\n".join(_call(call) for call in run.calls)
-    return f"<section><h2>Run {_text(run.run)} <span class=tag>{_text(run.status)}</span></h2>\n{_table(about)}\n{calls}</section>\n"
+    title = f"<h2>Run {_text(run.run)} <span class=tag>{_text(run.status)}</span></h2>"
+    return f"<section>{title}\n{_table(about)}\n{calls}</section>\n"
 
 
 def _call(call: CallRow) -> str:
@@ -65,7 +68,8 @@ def _call(call: CallRow) -> str:
         "error": f"{call.cause}: {call.error}" if call.cause else call.error,
         "entry": call.entry,
     }
-    return f"<article class={outcome}><h3>{_text(call.tool)} <span class=tag>{outcome}</span></h3>{_table(about)}</article>"
+    title = f"<h3>{_text(call.tool)} <span class=tag>{outcome}</span></h3>"
+    return f"<article class={outcome}>{title}{_table(about)}</article>"
 
 
 def _ruling(row: RulingRow) -> str:

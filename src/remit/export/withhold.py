@@ -13,6 +13,10 @@ Withhold = Callable[[Sequence[Entry]], Kept]
 """Of a stream's entries: what stays out of it."""
 
 
+COPIES = ("/facts", "/reasons", "/shown", "/reason")
+"""Paths of payloads that may quote an argument."""
+
+
 def nothing(entries: Sequence[Entry]) -> Kept:
     """Withholds nothing."""
     return lambda seq, path: False
@@ -22,7 +26,8 @@ def withholding(rules: Sequence[str]) -> Withhold:
     """Returns what `rules` withhold: `tool:NAME`, `label:NAME`, or a JSON pointer such as `/args/iban`.
 
     A tool's rule covers its calls' arguments, results, errors, facts, reasons and reviews; a label's the results
-    that carry it; a pointer every payload at or below it.
+    that carry it; a pointer every payload at or below it, and with an argument all that may quote it: the facts,
+    the reasons and the reviews of calls that have it.
 
     Raises:
         BadInput: a rule is none of these.
@@ -36,6 +41,7 @@ def withholding(rules: Sequence[str]) -> Withhold:
 
     def of_stream(entries: Sequence[Entry]) -> Kept:
         closed = _of_tools(entries, tools)
+        quoting = quoted_in(entries, {pointer.split("/")[2] for pointer in pointers if pointer.startswith("/args/")})
         marked = {
             entry.seq
             for entry in entries
@@ -44,10 +50,32 @@ def withholding(rules: Sequence[str]) -> Withhold:
         return lambda seq, path: (
             seq in closed
             or (seq in marked and path == "/result")
+            or (seq in quoting and path in COPIES)
             or any(path == pointer or path.startswith(f"{pointer}/") for pointer in pointers)
         )
 
     return of_stream
+
+
+def quoted_in(entries: Sequence[Entry], names: set[str]) -> set[int]:
+    """Returns the numbers of the entries whose facts, reasons or reviews may quote an argument of these names.
+
+    A review doesn't say which arguments its call has, so every review may.
+    """
+    if not names:
+        return set()
+    if entries and isinstance(entries[0].body, ReviewOpened):
+        return {entry.seq for entry in entries}
+    having: set[str] = set()
+    found = set()
+    for entry in entries:
+        body = entry.body
+        if isinstance(body, CallDecided) and names.intersection(body.call.args):
+            having.add(body.call.id)
+            found.add(entry.seq)
+        elif isinstance(body, CallDecidedAgain) and body.id in having:
+            found.add(entry.seq)
+    return found
 
 
 def _of_tools(entries: Sequence[Entry], tools: set[str]) -> set[int]:

@@ -33,6 +33,9 @@ async def refusal(stream: RunStream, call: CallState) -> Denied:
         if review is not None and review.ruled is not None and not review.ruled.approved:
             said = await reason_of(stream, review)
             reasons.append(f"{review.ruled.reviewer} said no" + (f": {said}" if said else ""))
+    if not reasons:
+        # Approved, and still refused: policy has switched the mode off since.
+        reasons.append("it was approved in single-operator mode, which the policies don't permit")
     return denied(call.tool, tuple(reasons))
 
 

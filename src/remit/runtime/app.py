@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
-from pydantic_core import PydanticSerializationError, to_jsonable_python
+from pydantic_core import PydanticSerializationError, ValidationError, to_jsonable_python
 
 from remit.core.canonical import canonical, digest_bytes
 from remit.core.entries import Head, PolicyLoaded, RunStarted
@@ -25,6 +25,7 @@ from remit.errors import (
     JournalError,
     NewerJournal,
     OwnershipLost,
+    PolicyError,
     RunError,
     Tampered,
     UnknownId,
@@ -169,6 +170,7 @@ class Runtime:
             plain = canonical(to_jsonable_python(input, inf_nan_mode="constants"))
         except (PydanticSerializationError, ValueError) as error:
             raise BadInput(f"the run's input has no JSON form: {error}") from error
+        _check_input(known, plain)
         run = new_id(self._ambient)
         draft = Draft(f"run/{run}", Head(), self._ambient)
         body = RunStarted(
@@ -249,7 +251,7 @@ class Runtime:
                     worked = True
                 except OwnershipLost:
                     continue
-                except (RunError, Tampered, NewerJournal) as error:
+                except (RunError, PolicyError, Tampered, NewerJournal) as error:
                     get().error("run stopped", run=run, error=str(error))
             if worked:
                 continue
@@ -353,6 +355,21 @@ class Runtime:
         while True:
             await self._ambient.sleep(LEASE_SECONDS / 3)
             await self._leases.renew(run, self.worker, self._ambient.now().timestamp(), LEASE_SECONDS)
+
+
+def _check_input(graph: Graph, data: bytes) -> None:
+    """Raises BadInput where a task that is given the run's input can't read it."""
+    for task in graph.tasks.values():
+        if task.needs or not task.runs.takes_input:
+            continue
+        try:
+            task.runs.input.load(data)
+        except ValidationError as error:
+            found = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(str(part) for part in found["loc"]) or "the input"
+            raise BadInput(
+                f"input of graph `{graph.name}`, task `{task.id}`: `{place}`: {found['msg'].lower()}"
+            ) from error
 
 
 def _artifact(kind: str, data: bytes) -> Artifact:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import orjson
 
 from remit.core.canonical import canonical
-from remit.core.entries import Erased, Payload
+from remit.core.entries import Entry, Erased, Payload
 from remit.core.lifecycle import ReviewState, RunState, RunStatus, fold
 from remit.errors import BadInput, Conflict, UnknownId
+from remit.export.withhold import COPIES, quoted_in
 from remit.runtime.ambient import Ambient
 from remit.runtime.stream import Draft
 from remit.store.journal import Append, Journal
@@ -69,15 +70,29 @@ async def _streams(journal: Journal) -> Iterable[str]:
 
 async def _chosen(journal: Journal, stream: str, selection: Selection) -> list[Payload]:
     """Returns the selected payloads of a stream. Raises BadInput where its run isn't over."""
-    state = fold(await journal.read(stream))
+    entries = await journal.read(stream)
+    state = fold(entries)
     run = state.run if isinstance(state, RunState) else state.opened.run if isinstance(state, ReviewState) else ""
     if selection.run and run != selection.run:
         return []
     payloads = (await journal.payloads(stream)).values()
-    chosen = [payload for payload in payloads if _fits(payload, selection) and _of_call(state, payload, selection.call)]
+    quoting = _quoting(entries, selection)
+    chosen = [
+        payload
+        for payload in payloads
+        if (_fits(payload, selection) or (payload.seq in quoting and payload.path in COPIES))
+        and _of_call(state, payload, selection.call)
+    ]
     if chosen and await _is_going(journal, state, run):
         raise BadInput(f"run `{run}` isn't over, and going on with it needs these values: finish it first")
     return chosen
+
+
+def _quoting(entries: Sequence[Entry], selection: Selection) -> set[int]:
+    """With an argument goes all that may quote it, as with withholding."""
+    if selection.subject or not selection.pointer.startswith("/args/"):
+        return set()
+    return quoted_in(entries, {selection.pointer.split("/")[2]})
 
 
 async def _is_going(journal: Journal, state: RunState | ReviewState | None, run: str) -> bool:

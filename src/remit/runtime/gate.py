@@ -22,11 +22,12 @@ from remit.core.entries import (
     CallSettled,
     Outcome,
     ReviewConsumed,
+    ReviewWithdrawn,
     Sealed,
 )
 from remit.core.facts import Facts, capture, roots
 from remit.core.graph import FactProvider, FactRequest
-from remit.core.lifecycle import CallState, ReviewState
+from remit.core.lifecycle import CallState, ReviewState, ReviewStatus
 from remit.core.policy import PolicySet
 from remit.core.reviews import Judged, Standing, judge
 from remit.core.tools import Call, Repeat, ToolSpec, call_digest, idempotency_key
@@ -115,7 +116,8 @@ class Gate:
             raise Waiting
         if judged.standing is not Standing.APPROVED or judged.approval is None:
             refused = CallRefused(waiting.id, judged.standing.value, judged.rulings)
-            await asyncio.shield(stream.enqueue(stream.draft(), "gate", refused))
+            left = self._withdraw(stream, waiting, "refused")
+            await asyncio.shield(stream.enqueue(stream.draft(), "gate", refused, others=left))
             raise await refusal(stream, stream.state.calls[waiting.id])
         facts = self._capture(stream, ask, values, judged)
         document = facts.document()
@@ -136,7 +138,7 @@ class Gate:
             (*kept, *asked) if asked else (),
         )
         # The approval is used up in the same append that records the intent: there is no second use.
-        used = self._consume(stream, waiting) if allowed else ()
+        used = self._consume(stream, waiting) if allowed else self._withdraw(stream, waiting, "decided", body.reviews)
         written = stream.enqueue(draft, f"agent:{ask.agent}", body, others=(*opened, *used))
         await asyncio.shield(written)  # THE COMMIT POINT of an approved call.
         _tell("decided again", ask.tool, verdict, body.reviews)
@@ -241,6 +243,18 @@ class Gate:
             body = ReviewConsumed(opened.review, stream.state.run, call.id, opened.digest)
             used.append((draft, draft.seal("gate", body)))
         return tuple(used)
+
+    def _withdraw(
+        self, stream: RunStream, call: CallState, because: str, kept: tuple[str, ...] = ()
+    ) -> tuple[tuple[Draft, Sealed], ...]:
+        """Closes the call's other reviews: nobody is asked about what can't happen any more."""
+        left = []
+        for review in _reviews(stream, call):
+            id = review.opened.review
+            if review.status in (ReviewStatus.OPEN, ReviewStatus.APPROVED) and id not in kept:
+                draft = Draft(f"review/{id}", review.head, self._ambient)
+                left.append((draft, draft.seal("gate", ReviewWithdrawn(id, because))))
+        return tuple(left)
 
     async def _again(
         self, stream: RunStream, ask: Ask, tool: Tool[..., object], call: Call, begun: CallState, because: str,

@@ -57,6 +57,8 @@ def _check_open(state: ReviewState, now: str) -> None:
     if state.ruled is not None:
         word = "approved" if state.ruled.approved else "denied"
         raise Stale(f"{place} was {word} by {state.ruled.reviewer} at {state.ruled_at}: a ruling is final")
+    if state.status is ReviewStatus.WITHDRAWN:
+        raise Stale(f"{place} was withdrawn: its call was refused or decided without it")
     if state.status is not ReviewStatus.OPEN or is_expired(state, now):
         raise Stale(f"{place} expired at {state.opened.expires}: an expired review can't be ruled on")
 

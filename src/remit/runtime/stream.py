@@ -182,6 +182,5 @@ class RunStream:
         if call.record is None:
             raise Tampered(f"{self.name}: call `{id}` was never decided")
         return {
-            name: plain(self.value(call.seq, f"/args/{name}", expected))
-            for name, expected in call.record.args.items()
+            name: plain(self.value(call.seq, f"/args/{name}", expected)) for name, expected in call.record.args.items()
         }

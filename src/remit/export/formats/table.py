@@ -15,7 +15,8 @@ from remit.export.rows import CallRow, RunRows
 
 COLUMNS = (
     "run", "graph", "principal", "task", "agent", "call", "tool", "effect", "outcome", "rules", "reasons", "reviewers",
-    "status", "requested", "settled", "args", "result", "cause", "error", "attempts", "cost", "labels", "digest", "entry",
+    "status", "requested", "settled", "args", "result", "cause", "error", "attempts", "cost", "labels", "digest",
+    "entry",
 )  # fmt: skip
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
