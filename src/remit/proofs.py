@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import orjson
 
+from remit.core.canonical import GENESIS
 from remit.core.entries import Head
 from remit.core.merkle import Frontier, Hash, verify_consistency, verify_inclusion
 from remit.core.notes import Checkpoint, VerifierKey, open_note
@@ -19,6 +21,8 @@ from remit.errors import BadInput, RemitError, Tampered
 Report = Callable[[str, str], None]
 """Takes a place and what is wrong there."""
 MANIFEST = "remit export manifest v1"
+_NONE = (-1, GENESIS)
+_LEAVES = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,56 @@ class Parts:
     keys: bytes | None
     proofs: bytes | None
     consistency: bytes | None
+
+
+class Link(msgspec.Struct):
+    """What of an entry its chain is made of; the rest is passed over."""
+
+    stream: str
+    seq: int
+    prev: str
+
+
+@dataclass(slots=True)
+class Chains:
+    """The chains of a file of entries: the tree over its lines, each stream's end, and the first broken links."""
+
+    tree: Frontier
+    heads: dict[str, tuple[int, str]]
+    broken: list[tuple[int, str]]
+
+
+def check_chains(lines: Iterable[bytes], start: int = 1) -> Chains:
+    """Hashes lines without their ends, and follows every chain. It is as quick as Python is, and reads no meaning.
+
+    A stream that breaks is named once, with the number of the line.
+    """
+    decode = msgspec.json.Decoder(Link).decode
+    sha256, frontier = hashlib.sha256, Frontier()
+    append = frontier.extend
+    heads: dict[str, tuple[int, str]] = {}
+    broken: list[tuple[int, str]] = []
+    lost: set[str] = set()
+    leaves: list[bytes] = []
+    for number, line in enumerate(lines, start):
+        leaf = sha256(b"\x00" + line).digest()
+        leaves.append(leaf)
+        if len(leaves) == _LEAVES:
+            append(leaves)
+            leaves.clear()
+        try:
+            link = decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            broken.append((number, "not an entry"))
+            continue
+        stream, seq = link.stream, link.seq
+        before = heads.get(stream, _NONE)
+        if (seq != before[0] + 1 or link.prev != before[1]) and stream not in lost:
+            lost.add(stream)
+            broken.append((number, f"{stream}#{seq}: it does not follow #{before[0]} of its stream"))
+        heads[stream] = (seq, leaf.hex())
+    append(leaves)
+    return Chains(frontier, heads, broken)
 
 
 def check(

@@ -66,13 +66,21 @@ def test_resume_goes_on_with_every_run_that_can(shell: Shell) -> None:
     assert shell.ledger() == [1, 20]
 
 
-def test_a_run_goes_on_with_the_code_it_was_started_with(shell: Shell) -> None:
+def test_a_run_goes_on_with_the_code_that_the_settings_name_and_with_no_other(shell: Shell) -> None:
     (report,) = shell("run", "app.py:other", "--input", "amounts:=[20]", "--json").rows
     assert shell("review", "approve", report["reviews"][0]).code == 0
-    wrong = shell("resume", report["run"], "--app", "app.py:graph")
+    wrong = shell("resume", report["run"])
     assert wrong.code == 5 and "is of graph `other`, not of `app.py:graph`" in wrong.err
-    assert shell("resume", "--app", "app.py:graph").err == "no run is unfinished\n"
-    assert shell("resume").code == 0
+    assert shell("resume").err == "no run is unfinished\n"
+    assert shell("resume", "--app", "app.py:other").code == 0
+    assert shell.ledger() == [20]
+
+
+def test_where_the_settings_name_no_code_a_run_goes_on_with_what_it_was_started_with(shell: Shell) -> None:
+    (report,) = shell("run", "--input", "amounts:=[20]", "--json").rows
+    assert shell("review", "approve", report["reviews"][0]).code == 0
+    (shell.folder / "remit.toml").unlink()
+    assert shell("resume", report["run"]).code == 0
     assert shell.ledger() == [20]
 
 

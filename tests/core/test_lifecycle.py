@@ -185,6 +185,7 @@ REVIEW_EVENTS: dict[str, Fact] = {
     "denied": e.ReviewRuled("v1", HASH, False, "ann"),
     "expired": e.ReviewExpired("v1"),
     "consumed": e.ReviewConsumed("v1", "r1", "work#0", HASH),
+    "withdrawn": e.ReviewWithdrawn("v1", "refused"),
 }
 REVIEW_PATHS: dict[ReviewStatus, tuple[str, ...]] = {
     ReviewStatus.OPEN: (),
@@ -192,6 +193,7 @@ REVIEW_PATHS: dict[ReviewStatus, tuple[str, ...]] = {
     ReviewStatus.DENIED: ("denied",),
     ReviewStatus.EXPIRED: ("expired",),
     ReviewStatus.CONSUMED: ("approved", "consumed"),
+    ReviewStatus.WITHDRAWN: ("withdrawn",),
 }
 
 

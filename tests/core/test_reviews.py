@@ -29,7 +29,7 @@ def review(
 
 def expected(statuses: tuple[ReviewStatus, ...], late: bool) -> Standing:
     """The oracle: a no is final, a used yes is used, then time, and only then does a yes count."""
-    if ReviewStatus.DENIED in statuses:
+    if ReviewStatus.DENIED in statuses or ReviewStatus.WITHDRAWN in statuses:
         return Standing.DENIED
     if ReviewStatus.CONSUMED in statuses:
         return Standing.USED

@@ -15,7 +15,7 @@ import pytest
 import remit
 
 HERE = Path(__file__).parent
-PARTS = 4
+PARTS = 2
 
 
 @pytest.fixture

@@ -411,6 +411,23 @@ async def test_a_call_that_two_queues_are_asked_about_needs_both_and_one_no_is_e
 # --- 11 ------------------------------------------------------------------------------------------------
 
 
+async def test_once_a_call_is_refused_nobody_is_asked_about_it_any_more(world: World) -> None:
+    world.policy({"id": "a", "escalate": "true"}, {"id": "b", "escalate": "true", "to": "board"})
+    act = world.act()
+    graph = one(asking(act), act)
+    async with world.runtime(graph) as runtime:
+        report = await runtime.run(graph, principal="me")
+        first, other = report.reviews
+        await world.rule(first, approved=False, reason="no")
+        assert (await runtime.resume(report.run)).output == "ann said no: no"
+        assert await runtime.projections.reviews(open_only=True) == []
+        with pytest.raises(Stale, match="withdrawn"):
+            await world.rule(other)
+    assert world.done == []
+    await world.holds()
+
+
+
 @pytest.mark.parametrize("approved", [True, False])
 async def test_rulings_are_refused_where_single_operator_mode_is_off(world: World, approved: bool) -> None:
     world.queues(single_operator=False, desk={"ttl": "1h"})

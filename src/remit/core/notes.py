@@ -78,7 +78,7 @@ class SignerKey:
         name, id, data = _key_parts(text.strip(), "PRIVATE+KEY+")
         key = cls(name, data)
         if key.verifier.id.hex() != id:
-            raise BadInput(f"private key `{name}`: its id is {key.verifier.id.hex()}, not {id}: it was cut or changed")
+            raise BadInput("private key: its id is not that of its seed: it was cut or changed")
         return key
 
     def sign(self, text: str) -> str:
@@ -104,11 +104,10 @@ class Checkpoint:
     def parse(cls, text: str) -> Checkpoint:
         """Reads a checkpoint's text, without the signatures. Raises Tampered."""
         lines = text.split("\n")
-        if len(lines) < 4 or not lines[0] or not lines[1].isascii() or not lines[1].isdigit():
+        size = _number(lines[1]) if len(lines) >= 4 and lines[0] else None
+        if size is None:
             raise Tampered("not a checkpoint: it has no origin, size and root hash")
-        if lines[1] != str(int(lines[1])):
-            raise Tampered(f"not a checkpoint: `{lines[1]}` is not a size")
-        return cls(lines[0], int(lines[1]), _unbase64(lines[2], 32, "the checkpoint's root hash"))
+        return cls(lines[0], size, _unbase64(lines[2], 32, "the checkpoint's root hash"))
 
 
 def open_note(note: str, keys: Sequence[VerifierKey]) -> tuple[str, tuple[VerifierKey, ...]]:
@@ -155,10 +154,10 @@ def parse_proof(text: str) -> tuple[int, list[Hash], str]:
         raise Tampered("not a tlog-proof")
     if len(lines) > 1 and lines[1].startswith("extra "):
         del lines[1]
-    index = lines[1].removeprefix("index ") if len(lines) > 1 else ""
-    if not index.isascii() or not index.isdigit() or index != str(int(index)) or not lines[1].startswith("index "):
+    index = _number(lines[1].removeprefix("index ")) if len(lines) > 1 and lines[1].startswith("index ") else None
+    if index is None:
         raise Tampered("not a tlog-proof: it names no index")
-    return int(index), [_unbase64(line, 32, "a hash of the proof") for line in lines[2:]], checkpoint
+    return index, [_unbase64(line, 32, "a hash of the proof") for line in lines[2:]], checkpoint
 
 
 def _key_parts(text: str, lead: str) -> tuple[str, str, bytes]:
@@ -168,13 +167,22 @@ def _key_parts(text: str, lead: str) -> tuple[str, str, bytes]:
     parts = text.removeprefix(lead).split("+", 2)
     if len(parts) != 3 or not parts[0] or any(character.isspace() for character in parts[0]):
         raise BadInput(f"not a {what}: write it as {lead}name+id+base64")
+    # Of a private key nothing is shown: in one that was cut, any part may be of the seed.
+    shown = what if lead else f"{what} `{parts[0]}`"
     try:
+        parts[0].encode()
         data = base64.b64decode(parts[2], validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise BadInput(f"{what} `{parts[0]}`: its last part is not base64") from error
+    except (binascii.Error, ValueError):
+        raise BadInput(f"{shown}: its last part is not base64") from None
     if len(data) != 33 or data[:1] != _ED25519:
-        raise BadInput(f"{what} `{parts[0]}`: not an Ed25519 key")
+        raise BadInput(f"{shown}: not an Ed25519 key")
     return parts[0], parts[1], data[1:]
+
+
+def _number(text: str) -> int | None:
+    """A count as it is written: digits, no zero before them; None for anything else."""
+    written = text.isascii() and text.isdigit() and len(text) <= 19 and (text == "0" or text[0] != "0")
+    return int(text) if written else None
 
 
 def _base64(data: bytes) -> str:

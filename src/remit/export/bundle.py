@@ -3,7 +3,8 @@
 manifest.json     what is in it: the scope, the streams with their lengths and heads, a SHA-256 of each file
 manifest.note     the manifest's SHA-256 as a signed note, where the journal has a key
 entries.jsonl     the entries' exact stored bytes, one a line, in the order they were committed
-payloads.jsonl    {path, salt, seq, stream, value}: the values that entries commit to, but for those withheld
+payloads.jsonl    {path, salt, seq, stream, value}: the values that entries commit to, but for those withheld, in the
+                  order of their entries, so that both files are read at once
 artifacts.jsonl   {data, digest, kind}: policy sets, tool specs and graphs, by the SHA-256 of `data`
 checkpoint        a signed note: how many entries the journal had, and the root of their Merkle tree
 proofs.jsonl      {index, proof, seq, stream}: that each stream's last entry is in that tree; its chain does the rest
@@ -18,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files as files_of
 from pathlib import Path
@@ -26,19 +27,21 @@ from pathlib import Path
 import orjson
 
 from remit.core.canonical import canonical
-from remit.core.entries import Entry, Exported, PolicyLoaded, ReviewOpened, seal, unseal
+from remit.core.entries import Entry, Exported, Payload, PolicyLoaded, ReviewOpened, seal, unseal
+from remit.core.merkle import Frontier, leaf_hash
 from remit.core.notes import SignerKey, VerifierKey
 from remit.errors import BadInput, Conflict, JournalError, UnknownId
 from remit.export.evidence import Evidence
 from remit.export.formats import writer
 from remit.export.page import write as write_page
 from remit.export.rows import run_rows
-from remit.export.withhold import Withhold, nothing
+from remit.export.withhold import Kept, Withhold, nothing
 from remit.store.journal import Append, Journal
 
 FORMAT = "remit export"
 VERSION = 1
 _BATCH = 5_000
+_KNOWN = 1_000
 _README = """This is an export of a Remit journal: what agents asked for, what was decided, by which rules, who
 ruled, and what was done.
 
@@ -135,24 +138,11 @@ async def _streams_of(journal: Journal, runs: Sequence[str]) -> set[str]:
 async def _write(journal: Journal, folder: Path, wanted: set[str] | None, request: Request) -> Manifest:
     evidence = Evidence(journal, request.signer, request.keys, request.held)
     size = await evidence.begin(request.at)
-    streams, artifacts, files = _Streams(), dict[str, None](), dict[str, str]()
-    count, position, hashed = 0, 0, hashlib.sha256()
-    with (folder / "entries.jsonl").open("wb") as file:
-        while position < size and (batch := await journal.since(position, min(_BATCH, size - position))):
-            for position, data in batch:
-                entry = unseal(data)
-                if wanted is not None and entry.stream not in wanted:
-                    continue
-                count += 1
-                file.write(data + b"\n")
-                hashed.update(data + b"\n")
-                streams.add(entry, position - 1)
-                artifacts.update(dict.fromkeys(_artifacts_of(entry)))
-    files["entries.jsonl"] = hashed.hexdigest()
-    payloads, withheld, files["payloads.jsonl"] = await _write_payloads(
-        journal, folder / "payloads.jsonl", streams.last, request.withhold
-    )
-    files["artifacts.jsonl"] = await _write_artifacts(journal, folder / "artifacts.jsonl", list(artifacts))
+    written = await _write_entries(journal, folder, size, wanted, request.withhold)
+    evidence.check(written.tree)
+    streams, files = written.streams, dict(written.files)
+    count, payloads, withheld = written.entries, written.payloads, written.withheld
+    files["artifacts.jsonl"] = await _write_artifacts(journal, folder / "artifacts.jsonl", list(written.artifacts))
     page = {"exported": request.at, "of": ", ".join(request.runs or ["everything"]), "entries": str(count)}
     runs = [rows async for rows in run_rows(journal, request.runs, request.withhold)]
     texts = {
@@ -208,31 +198,99 @@ def _artifacts_of(entry: Entry) -> tuple[str, ...]:
     return tuple(digest for digest in (graph, tool) if digest)
 
 
-async def _write_payloads(
-    journal: Journal, path: Path, streams: Mapping[str, tuple[int, int]], withhold: Withhold
-) -> tuple[int, int, str]:
-    count, withheld, hashed = 0, 0, hashlib.sha256()
-    with path.open("wb") as file:
-        for stream, (last, _) in sorted(streams.items()):
-            kept = withhold(await journal.read(stream))
-            for payload in (await journal.payloads(stream)).values():
-                if payload.seq > last:
-                    continue  # of an entry after the checkpoint
-                if kept(payload.seq, payload.path):
-                    withheld += 1
+class _Written:
+    """What was written of the journal."""
+
+    def __init__(self) -> None:
+        self.tree = Frontier()
+        self.streams = _Streams()
+        self.artifacts: dict[str, None] = {}
+        self.entries = self.payloads = self.withheld = 0
+        self.files: dict[str, str] = {}
+
+
+async def _write_entries(
+    journal: Journal, folder: Path, size: int, wanted: set[str] | None, withhold: Withhold
+) -> _Written:
+    """Writes the first `size` entries of the journal, those of the wanted streams, and beside them their payloads."""
+    done, position, kept = _Written(), 0, _Withholding(journal, withhold)
+    with _Lines(folder / "entries.jsonl") as entries, _Lines(folder / "payloads.jsonl") as values:
+        while position < size and (batch := await journal.since(position, min(_BATCH, size - position))):
+            for number, data in batch:
+                done.tree.append(leaf_hash(data))
+                entry = unseal(data)
+                if wanted is not None and entry.stream not in wanted:
                     continue
-                row = {
-                    "stream": payload.stream,
-                    "seq": payload.seq,
-                    "path": payload.path,
-                    "salt": payload.salt.hex(),
-                    "value": payload.value.decode(),
-                }
-                line = canonical(row) + b"\n"
-                file.write(line)
-                hashed.update(line)
-                count += 1
-    return count, withheld, hashed.hexdigest()
+                entries.write(data)
+                done.streams.add(entry, number - 1)
+                done.artifacts.update(dict.fromkeys(_artifacts_of(entry)))
+            for payload in await journal.payloads_between(position, batch[-1][0]):
+                if wanted is not None and payload.stream not in wanted:
+                    continue
+                if await kept(payload):
+                    done.withheld += 1
+                else:
+                    values.write(_payload(payload))
+            position = batch[-1][0]
+    done.entries, done.payloads = entries.count, values.count
+    done.files = {"entries.jsonl": entries.digest, "payloads.jsonl": values.digest}
+    return done
+
+
+class _Lines:
+    """A file of lines, counted and hashed as they are written."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self._hashed = hashlib.sha256()
+        self.count = 0
+
+    def __enter__(self) -> _Lines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data + b"\n")
+        self._hashed.update(data + b"\n")
+        self.count += 1
+
+    @property
+    def digest(self) -> str:
+        return self._hashed.hexdigest()
+
+
+class _Withholding:
+    """Says which payloads stay out; what a stream's entries say of that is kept for the streams met last."""
+
+    def __init__(self, journal: Journal, withhold: Withhold) -> None:
+        self._journal = journal
+        self._withhold = withhold
+        self._known: dict[str, Kept] = {}
+
+    async def __call__(self, payload: Payload) -> bool:
+        if self._withhold is nothing:
+            return False
+        kept = self._known.pop(payload.stream, None)
+        if kept is None:
+            kept = self._withhold(await self._journal.read(payload.stream))
+            if len(self._known) >= _KNOWN:
+                del self._known[next(iter(self._known))]
+        self._known[payload.stream] = kept
+        return kept(payload.seq, payload.path)
+
+
+def _payload(payload: Payload) -> bytes:
+    return canonical(
+        {
+            "stream": payload.stream,
+            "seq": payload.seq,
+            "path": payload.path,
+            "salt": payload.salt.hex(),
+            "value": payload.value.decode(),
+        }
+    )
 
 
 async def _write_artifacts(journal: Journal, path: Path, digests: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 
-from remit.core.merkle import Hash
+from remit.core.merkle import EMPTY, Frontier, Hash
 from remit.core.notes import Checkpoint, SignerKey, VerifierKey, open_note
 from remit.errors import BadInput, Tampered
 from remit.store.integrator import Integrator
@@ -24,7 +24,7 @@ class Evidence:
         self._keys = keys
         self._held = held
         self._note = ""
-        self._size = 0
+        self._size, self._root = 0, EMPTY
 
     async def begin(self, at: str) -> int:
         """Signs a checkpoint, where there is a key, and returns how many entries there are.
@@ -36,8 +36,20 @@ class Evidence:
             self._size = await self._integrator.integrate()
         else:
             self._note = await self._integrator.checkpoint(self._signer, at)
-            self._size = Checkpoint.parse(self._note.rpartition("\n\n")[0] + "\n").size
+            signed = Checkpoint.parse(self._note.rpartition("\n\n")[0] + "\n")
+            self._size, self._root = signed.size, signed.root
         return self._size
+
+    def check(self, tree: Frontier) -> None:
+        """Compares the entries as they were read, byte by byte, with the tree that was signed.
+
+        Raises:
+            Tampered: they are others.
+        """
+        if tree.size != self._size or (self._note and tree.root() != self._root):
+            raise Tampered(
+                f"the journal's {tree.size} entries are not the {self._size} of its tree: some were changed or removed"
+            )
 
     async def files(self, last: Mapping[str, tuple[int, int]], *, whole: bool) -> dict[str, bytes]:
         """Returns the files that hold the proofs.

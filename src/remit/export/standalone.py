@@ -67,7 +67,9 @@ def _point(data: bytes) -> Point | None:
 
 def ed25519_holds(public: bytes, text: bytes, signature: bytes) -> bool:
     """Says whether `signature` is that of `public` over `text`."""
-    key, commit = (_point(public), _point(signature[:32])) if len(signature) == 64 else (None, None)
+    if len(public) != 32 or len(signature) != 64:
+        return False
+    key, commit = _point(public), _point(signature[:32])
     scalar = int.from_bytes(signature[32:], "little")
     base = _point((4 * pow(5, P - 2, P) % P).to_bytes(32, "little"))
     if key is None or commit is None or base is None or scalar >= L:
@@ -156,14 +158,18 @@ def open_note(note: str, keys: list[str]) -> str:
     """Returns the text of a note that one of `keys` signed. Raises ValueError."""
     text, gap, tail = note.rpartition("\n\n")
     text += "\n"
+    if not gap or not tail.endswith("\n"):
+        raise ValueError("not a signed note: no text, blank line and signatures")
     known = {}
     for key in keys:
         name, id, data = key.strip().split("+", 2)
         known[name, bytes.fromhex(id)] = base64.b64decode(data, validate=True)[1:]
     signed = False
-    for line in tail.removesuffix("\n").split("\n") if gap else []:
+    for line in tail.removesuffix("\n").split("\n"):
         name, _, data = line.removeprefix("\u2014 ").rpartition(" ")
         signature = base64.b64decode(data, validate=True)
+        if not line.startswith("\u2014 ") or not name or base64.b64encode(signature).decode() != data:
+            raise ValueError("not a signed note: a line after the text is no signature")
         public = known.get((name, signature[:4]))
         if public is None:
             continue

@@ -34,13 +34,18 @@ def withholding(rules: Sequence[str]) -> Withhold:
     """
     tools = {rule.removeprefix("tool:") for rule in rules if rule.startswith("tool:")}
     labels = {rule.removeprefix("label:") for rule in rules if rule.startswith("label:")}
-    pointers = tuple(rule for rule in rules if rule.startswith("/"))
+    pointers = [rule for rule in rules if rule.startswith("/")]
+    shows_args = any(rule == "/args" or rule.startswith("/args/") for rule in pointers)
+    if shows_args:
+        pointers += ["/shown", "/reasons"]
     for rule in rules:
         if not rule.startswith(("tool:", "label:", "/")):
             raise BadInput(f"--withhold `{rule}`: write tool:NAME, label:NAME, or a JSON pointer such as /args/iban")
 
     def of_stream(entries: Sequence[Entry]) -> Kept:
         closed = _of_tools(entries, tools)
+        if shows_args:
+            closed |= {entry.seq for entry in entries if isinstance(entry.body, CallRejected)}
         quoting = quoted_in(entries, {pointer.split("/")[2] for pointer in pointers if pointer.startswith("/args/")})
         marked = {
             entry.seq

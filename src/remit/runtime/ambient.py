@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import os
+import pwd
 import secrets
 import time
 from datetime import UTC, datetime
@@ -71,6 +71,6 @@ def new_id(ambient: Ambient) -> str:
 def user() -> str:
     """Returns the name of the machine's user."""
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
+        return pwd.getpwuid(os.getuid()).pw_name  # not $USER, which anybody can set
+    except KeyError:
         return f"uid {os.getuid()}"

@@ -251,7 +251,9 @@ class Runtime:
                     worked = True
                 except OwnershipLost:
                     continue
-                except (RunError, PolicyError, Tampered, NewerJournal) as error:
+                except PolicyError as error:
+                    get().error("nothing runs: the policies are broken", error=str(error))
+                except (RunError, Tampered, NewerJournal) as error:
                     get().error("run stopped", run=run, error=str(error))
             if worked:
                 continue

@@ -72,7 +72,7 @@ class Checkpoints:
                 " off, or this is another or an older store"
             )
         open_note(note, known)
-        if await self._integrator.root(claimed.size) != claimed.root:
+        if await self._integrator.root_of_entries(claimed.size) != claimed.root:
             raise Tampered(
                 f"the first {claimed.size} entries of the store are not those that its anchor `{self._anchor}` saw"
             )
@@ -111,6 +111,7 @@ class Checkpoints:
             raise SettingsError(f"anchor `{path}` can't be read: {error}") from error
 
     async def _command(self, verb: str, note: str) -> str:
+        process = None
         try:
             words = [*shlex.split(self._anchor.removeprefix("|")), verb]
             process = await asyncio.create_subprocess_exec(
@@ -123,6 +124,10 @@ class Checkpoints:
                 out, err = await process.communicate(note.encode())
         except (OSError, ValueError, TimeoutError) as error:
             raise SettingsError(f"anchor `{self._anchor}` can't be run: {error or 'it took too long'}") from error
+        finally:
+            if process is not None and process.returncode is None:
+                process.kill()
+                await process.wait()
         if process.returncode:
             get().error("anchor failed", stderr=err.decode(errors="replace"))
             raise SettingsError(f"anchor `{self._anchor} {verb}` ended with exit code {process.returncode}")
@@ -130,7 +135,7 @@ class Checkpoints:
 
 
 def _replace(path: Path, note: str) -> None:
-    beside = path.with_name(f".{path.name}.new")
+    beside = path.with_name(f".{path.name}.{os.getpid()}.new")  # other processes may write their own meanwhile
     try:
         with beside.open("w", encoding="utf-8") as file:
             file.write(note)

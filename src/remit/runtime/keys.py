@@ -95,8 +95,10 @@ class KeyRing:
         path = self._path(key)
         try:
             found = SignerKey.parse(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadInput(f"`{path}` can't be read: {error}") from error
+        except OSError as error:
+            raise BadInput(f"`{path}` can't be read: {error.strerror}") from error
+        except ValueError:  # it would carry what is in the file
+            raise BadInput(f"`{path}` can't be read: it is not text") from None
         if found.verifier != key:
             raise BadInput(f"`{path}` is not the private half of key {key.id.hex()}")
         return found

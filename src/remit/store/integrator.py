@@ -8,12 +8,13 @@ between them is computed from at most 256 hashes a level. Tiles follow C2SP tlog
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 from sqlalchemy import Connection
 
-from remit.core.merkle import Hash, consistency_plan, inclusion_plan, node_hash, prove, root
-from remit.core.notes import Checkpoint, SignerKey
+from remit.core.merkle import Frontier, Hash, consistency_plan, inclusion_plan, node_hash, prove, root
+from remit.core.notes import Checkpoint, SignerKey, open_note
 from remit.errors import Tampered
 from remit.store.journal import Journal
 
@@ -116,8 +117,8 @@ class Integrator:
         Raises:
             Tampered: an entry isn't where it must be.
         """
-        while await self._journal.query(_is_behind):
-            await self._journal.transact(_hash_up)
+        while rows := await self._journal.query(_complete):
+            await self._journal.transact(partial(_store, rows=rows))
         return await self._journal.query(lambda connection: Tree(connection).size())
 
     async def root(self, size: int) -> Hash:
@@ -145,16 +146,29 @@ class Integrator:
         last = await self.latest()
         if last is not None:
             before = Checkpoint.parse(last)
-            if before.size == size and f"\n\u2014 {key.name} " in last:
-                return last
             if before.size > size or await self.root(before.size) != before.root:
                 raise Tampered(
                     f"the journal of {size} entries doesn't begin with the {before.size} of its last checkpoint:"
                     " entries were changed or removed"
                 )
+            if before.size == size and _is_by(last, key):
+                return last
         note = key.sign(Checkpoint(key.name, size, await self.root(size)).text)
         await self._journal.transact(lambda connection: connection.exec_driver_sql(_PUT_CHECKPOINT, (size, note, at)))
         return note
+
+    async def root_of_entries(self, size: int) -> Hash:
+        """Returns the root of the first `size` entries' hashes, and trusts none of the subtrees that were stored.
+
+        Raises:
+            Tampered: an entry isn't where it must be.
+        """
+        edge = Frontier()
+        while edge.size < size:
+            first, until = edge.size, min(edge.size + _BATCH, size)
+            for hash in await self._journal.query(partial(_hashes, first=first, until=until)):
+                edge.append(hash)
+        return edge.root()
 
     async def latest(self, size: int = 2**62) -> str | None:
         """Returns the newest checkpoint of at most `size` entries, None where there is none."""
@@ -164,33 +178,47 @@ class Integrator:
         return note
 
 
-def _is_behind(connection: Connection) -> bool:
-    size = int(connection.exec_driver_sql(_END).scalar_one())
-    level = HEIGHT
-    while size >> level:
-        if int(connection.exec_driver_sql(_DONE, (level,)).scalar_one()) < size >> level:
-            return True
-        level += HEIGHT
-    return False
+def _hashes(connection: Connection, first: int, until: int) -> list[Hash]:
+    rows = connection.exec_driver_sql(_LEAVES, (first, until)).all()
+    if len(rows) != until - first:
+        raise Tampered(f"there are {len(rows)} of the {until - first} entries past {first}: some are missing")
+    return [_leaf(row[0], first + 1 + place, row[1]) for place, row in enumerate(rows)]
 
 
-def _hash_up(connection: Connection) -> None:
-    """Stores the roots of complete subtrees, up to a batch of them at each level."""
-    size = Tree(connection).size()
-    level = HEIGHT
+def _is_by(note: str, key: SignerKey) -> bool:
+    try:
+        open_note(note, [key.verifier])
+    except Tampered:
+        return False
+    return True
+
+
+def _complete(connection: Connection) -> list[tuple[int, int, Hash]]:
+    """Returns roots of complete subtrees that aren't stored yet, of one level and up to a batch; none at the end.
+
+    Raises:
+        Tampered: what is below them isn't there.
+    """
+    tree = Tree(connection)
+    size, level, below = tree.size(), HEIGHT, tree.size()
     while size >> level:
         done = int(connection.exec_driver_sql(_DONE, (level,)).scalar_one())
-        until = min(size >> level, done + _BATCH // WIDTH)
-        below = level // HEIGHT - 1
+        until = min(below // WIDTH, done + _BATCH // WIDTH)
         rows = []
         for number in range(done, until):
-            hashes = Tree(connection).tile(below, number)
+            hashes = tree.tile(level // HEIGHT - 1, number)
             if len(hashes) < WIDTH:
-                break
+                raise Tampered(f"the tree lacks hashes below level {level}, number {number}: entries are missing")
             rows.append((level, number, _fold(hashes)))
         if rows:
-            connection.exec_driver_sql(_PUT_NODE, rows)
-        level += HEIGHT
+            return rows
+        level, below = level + HEIGHT, done
+    return []
+
+
+def _store(connection: Connection, rows: list[tuple[int, int, Hash]]) -> None:
+    # Nothing is checked in here: what a job raises that the writer doesn't expect ends the writer.
+    connection.exec_driver_sql(_PUT_NODE, rows)
 
 
 def _fold(hashes: list[Hash]) -> Hash:

@@ -34,12 +34,15 @@ _PAYLOADS = (
     "SELECT seq, path, salt, value FROM payloads JOIN streams ON streams.id = payloads.stream_id "
     "WHERE streams.name = ? ORDER BY seq, path"
 )
+_PAYLOADS_BETWEEN = (
+    "SELECT streams.name, payloads.seq, path, salt, value FROM entries "
+    "JOIN payloads ON payloads.stream_id = entries.stream_id AND payloads.seq = entries.seq "
+    "JOIN streams ON streams.id = entries.stream_id WHERE position > ? AND position <= ? ORDER BY position, path"
+)
 _ARTIFACT = "SELECT digest, kind, bytes FROM artifacts WHERE digest = ?"
 _POSITION = "SELECT max(position) FROM entries"
 _POSITION_OF = f"SELECT position {_OF_STREAM} AND seq = ?"
-_ERASE = (
-    "DELETE FROM payloads WHERE stream_id = (SELECT id FROM streams WHERE name = ?) AND seq = ? AND path = ?"
-)
+_ERASE = "DELETE FROM payloads WHERE stream_id = (SELECT id FROM streams WHERE name = ?) AND seq = ? AND path = ?"
 
 
 class Journal:
@@ -127,10 +130,7 @@ class Journal:
 
     async def since(self, position: int, limit: int = 10_000) -> list[tuple[int, bytes]]:
         """Returns up to `limit` entries of all streams past `position`, as stored and in commit order."""
-        return [
-            (row[0], _bytes(row[1], f"position {row[0]}"))
-            for row in await self._rows(_SINCE, position, limit)
-        ]
+        return [(row[0], _bytes(row[1], f"position {row[0]}")) for row in await self._rows(_SINCE, position, limit)]
 
     async def head(self, stream: str) -> Head:
         """Returns the stream's head, `Head()` when there is no such stream."""
@@ -150,6 +150,14 @@ class Journal:
         for seq, path, salt, value in await self._rows(_PAYLOADS, stream):
             place = f"{stream}#{seq} {path}"
             found[seq, path] = Payload(stream, seq, path, _bytes(salt, place), _bytes(value, place))
+        return found
+
+    async def payloads_between(self, position: int, until: int) -> list[Payload]:
+        """Returns the payloads of the entries past `position` up to `until`, in commit order and then by path."""
+        found = []
+        for stream, seq, path, salt, value in await self._rows(_PAYLOADS_BETWEEN, position, until):
+            place = f"{stream}#{seq} {path}"
+            found.append(Payload(stream, seq, path, _bytes(salt, place), _bytes(value, place)))
         return found
 
     async def artifact(self, digest: str) -> Artifact | None:
@@ -177,10 +185,16 @@ class Journal:
         Salt and value are overwritten, and the write-ahead log is emptied. Returns how many there were.
 
         Raises:
-            JournalError: the store couldn't be written.
+            JournalError: the store couldn't be written, or others read it all the while: then what was erased
+                is still in the write-ahead log.
         """
         count: int = await self.transact(partial(_erase, places=places))
-        await self.query(lambda connection: connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all())
+        busy = await self.query(lambda connection: connection.exec_driver_sql(_EMPTY_LOG).all()[0][0])
+        if busy:
+            raise JournalError(
+                "the values are erased, but copies are in the write-ahead log while another process reads the store:"
+                " they go when the last one closes it, or at the next erasure"
+            )
         return count
 
     async def position(self) -> int:

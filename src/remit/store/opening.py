@@ -97,9 +97,7 @@ def _reachable(path: Path, create: bool) -> None:
     # SQLite writes its log beside the file, so the directory must be writable too.
     for place in (path, path.parent) if exists else (path.parent,):
         if not os.access(place, os.R_OK | os.W_OK):
-            raise SettingsError(
-                f"`{place}` can't be written: let this user write there, or name another file"
-            )
+            raise SettingsError(f"`{place}` can't be written: let this user write there, or name another file")
 
 
 def _on_connect(connection: sqlite3.Connection, _record: object) -> None:

@@ -198,9 +198,7 @@ def _store(connection: Connection, cursor: int | None, end: int, rows: list[RunR
     if cursor is None:
         _drop(connection)  # of another version
     runs = [(row.run, msgspec.json.encode(row)) for row in rows if isinstance(row, RunRow)]
-    reviews = [
-        (row.review, int(row.open), msgspec.json.encode(row)) for row in rows if isinstance(row, ReviewRow)
-    ]
+    reviews = [(row.review, int(row.open), msgspec.json.encode(row)) for row in rows if isinstance(row, ReviewRow)]
     for sql, values in ((_PUT_RUN, runs), (_PUT_REVIEW, reviews)):
         if values:
             connection.exec_driver_sql(sql, values)

@@ -149,8 +149,7 @@ TABLES: Final = (
 
 def _refuse(table: str, event: str, words: str) -> str:
     return (
-        f"CREATE TRIGGER {table}_no_{event.lower()} BEFORE {event} ON {table} "
-        f"BEGIN SELECT RAISE(ABORT, '{words}'); END"
+        f"CREATE TRIGGER {table}_no_{event.lower()} BEFORE {event} ON {table} BEGIN SELECT RAISE(ABORT, '{words}'); END"
     )
 
 
