@@ -163,6 +163,28 @@ async def test_with_no_policy_a_broken_policy_or_an_unreadable_one_nothing_runs(
     assert world.did == ["it"]
 
 
+async def test_a_worker_outlives_broken_policies_runs_nothing_meanwhile_and_goes_on_once_they_are_whole(
+    world: World,
+) -> None:
+    act = world.act()
+    graph = one(agent_of(act), act)
+    async with world.runtime(graph) as runtime:
+        await runtime.start(graph, principal="me")
+        no_file(world)
+        reports = runtime.work()
+        following = asyncio.ensure_future(anext(reports))
+        for _ in range(20):
+            await asyncio.sleep(0.001)
+            await runtime.start(graph, principal="me")  # news, whatever it is, wakes it
+        assert world.done == []
+        assert not following.done()
+        world.queues(desk={}).policy(allow="true")
+        await runtime.start(graph, principal="me")
+        assert (await following).status == "done"
+        await reports.aclose()
+    assert world.did == ["it"]
+
+
 async def test_a_policy_that_grants_nothing_denies(world: World) -> None:
     world.policy(deny="false")
     act = world.act()

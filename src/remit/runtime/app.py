@@ -252,6 +252,8 @@ class Runtime:
                 except OwnershipLost:
                     continue
                 except PolicyError as error:
+                    if once:
+                        raise
                     get().error("nothing runs: the policies are broken", error=str(error))
                 except (RunError, Tampered, NewerJournal) as error:
                     get().error("run stopped", run=run, error=str(error))
