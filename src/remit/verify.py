@@ -7,33 +7,33 @@ It stops at nothing: the first problem is the first bad line, and what can't be 
 from __future__ import annotations
 
 import hashlib
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import orjson
 
 from remit import proofs
+from remit.bundles import UNFIT, UNREADABLE, Bundle, Payloads
 from remit.core import entries as e
 from remit.core.canonical import canonical, commitment, plain
 from remit.core.decide import Approval, Verdict, decide
 from remit.core.entries import Entry, Head, Outcome, follow, unseal
 from remit.core.facts import roots
-from remit.core.lifecycle import CallState, CallStatus, ReviewState, ReviewStatus, RunState, State, apply
-from remit.core.merkle import Frontier, leaf_hash
+from remit.core.lifecycle import CallState, CallStatus, ReviewState, ReviewStatus, RunState, RunStatus, State, apply
+from remit.core.merkle import Frontier
 from remit.core.notes import VerifierKey
 from remit.core.recorded import RecordedPolicies
 from remit.core.tools import Repeat, ToolSpec, call_digest, idempotency_key
-from remit.errors import BadInput, RemitError, Tampered
+from remit.errors import RemitError, Tampered
 
 _FILES = ("entries.jsonl", "payloads.jsonl", "artifacts.jsonl", "README.txt")
-_UNREADABLE = (OSError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
-"""What reading a file of a bundle may raise; the last two are a zip's that is encrypted or of another kind."""
-_UNFIT = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError)
-"""What values that were never checked may raise."""
+_ENDED = (ReviewStatus.CONSUMED, ReviewStatus.DENIED, ReviewStatus.EXPIRED, ReviewStatus.WITHDRAWN)
+_PROGRESS = 10_000
+"""Entries between two reports of progress."""
+_KEPT = 1_000
+"""How many problems, and how many values that aren't there, are told one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,95 +71,76 @@ class Verification:
         return not self.problems
 
 
-def verify(path: Path, *, keys: Sequence[VerifierKey] = (), held: str = "") -> Verification:
+def verify(
+    path: Path,
+    *,
+    keys: Sequence[VerifierKey] = (),
+    held: str = "",
+    progress: Callable[[int], None] | None = None,
+) -> Verification:
     """Checks the bundle at `path`, a folder or a .zip.
 
     Args:
         keys: public keys that were got elsewhere; without any, those in the bundle are used, and that is noted.
         held: a checkpoint from before: the journal must begin with its entries; "" for none.
+        progress: is told now and then how many entries are done.
+
+    Memory grows with the number of streams and of runs that aren't over, not with that of entries.
 
     Raises:
         BadInput: there is nothing at `path`, or it isn't an export.
     """
-    return _Verifier(_Bundle(path), tuple(keys), held).run()
-
-
-class _Bundle:
-    """The files of a folder or a zip."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        if not path.exists():
-            raise BadInput(f"there is nothing at `{path}`: name a folder or .zip that `remit audit export` wrote")
-        try:
-            self._root: Path | zipfile.Path = path if path.is_dir() else zipfile.Path(path)
-            manifest = orjson.loads((self._root / "manifest.json").read_bytes())
-        except _UNREADABLE as error:
-            raise BadInput(f"`{path}` is not an export: there is no manifest.json in it") from error
-        except ValueError as error:
-            raise BadInput(f"`{path}`: manifest.json is not JSON: {error}") from error
-        if not isinstance(manifest, dict) or manifest.get("format") != "remit export":
-            raise BadInput(f"`{path}`: manifest.json is not the manifest of a Remit export")
-        if manifest.get("version") != 1:
-            raise BadInput(f"`{path}`: export version {manifest.get('version')}: this Remit reads version 1: upgrade")
-        self.manifest: dict[str, Any] = manifest
-
-    def lines(self, name: str) -> Iterator[tuple[int, bytes]]:
-        """Yields line numbers and lines, without their ends."""
-        with (self._root / name).open("rb") as file:
-            for number, line in enumerate(file, 1):
-                yield number, line[:-1] if line.endswith(b"\n") else line + b" (cut)"
-
-    def read(self, name: str) -> bytes | None:
-        """Returns a small file's bytes; None where it isn't there or can't be read."""
-        try:
-            return (self._root / name).read_bytes()
-        except _UNREADABLE:
-            return None
-
-    def digest(self, name: str) -> str:
-        """Returns the SHA-256 of a file."""
-        hashed = hashlib.sha256()
-        with (self._root / name).open("rb") as file:
-            while block := file.read(1 << 20):
-                hashed.update(block)
-        return hashed.hexdigest()
+    return _Verifier(Bundle(path), tuple(keys), held, progress).run()
 
 
 class _Verifier:
-    def __init__(self, bundle: _Bundle, keys: tuple[VerifierKey, ...], held: str) -> None:
+    def __init__(
+        self, bundle: Bundle, keys: tuple[VerifierKey, ...], held: str, progress: Callable[[int], None] | None
+    ) -> None:
         self._bundle = bundle
         self._keys = keys
         self._held = held
+        self._progress = progress
         self._tree = Frontier()
         self._done = Verification()
         self._heads: dict[str, Head] = {}
         self._states: dict[str, State] = {}
         self._broken: set[str] = set()
-        self._payloads: dict[tuple[str, int, str], tuple[bytes, bytes]] = {}
+        self._over: set[str] = set()
+        self._reviews: dict[str, list[str]] = {}
+        self._payloads = Payloads(bundle, self._bad)
         self._artifacts: dict[str, bytes] = {}
         self._policies: dict[str, list[RecordedPolicies]] = {}
         self._single_operator = False
-        self._args: dict[tuple[str, str], dict[str, object]] = {}
+        self._args: dict[str, dict[str, dict[str, object]]] = {}
         self._used: dict[str, str] = {}
-        self._missing: list[tuple[str, int, str]] = []
-        self._erased: dict[tuple[str, int, str], str] = {}
+        self._missing: dict[tuple[str, int, str], str] = {}
+        self._untold = 0
 
     def run(self) -> Verification:
         self._files()
         try:
             self._read_artifacts()
-            self._read_payloads()
+            with closing(self._bundle.lines("entries.jsonl")) as lines:
+                self._tree = proofs.check_chains(line for _, line in lines).tree
             for number, line in self._bundle.lines("entries.jsonl"):
                 self._entry(number, line)
-        except _UNREADABLE as error:
+                if self._progress is not None and number % _PROGRESS == 0:
+                    self._progress(number)
+        except UNREADABLE as error:
             self._bad("bundle", f"it can't be read to its end: {error}")
         self._ends()
-        for stream, seq, path in list(self._payloads)[:20]:
-            self._bad(f"{stream}#{seq} {path}", "a payload that no entry commits to")
-        for place in self._missing:
-            why = self._erased.get(place, "the value is not disclosed")
-            self._done.notes.append(f"{place[0]}#{place[1]} {place[2]}: {why}")
+        try:
+            self._payloads.end()
+        except UNREADABLE as error:
+            self._bad("bundle", f"it can't be read to its end: {error}")
+        finally:
+            self._payloads.close()
+        self._done.payloads = self._payloads.count
+        for place, why in self._missing.items():
+            self._note(f"{place[0]}#{place[1]} {place[2]}: {why}")
+        if self._untold:
+            self._done.notes.append(f"{self._untold} more values are not disclosed, or were erased")
         self._prove()
         return self._done
 
@@ -175,7 +156,12 @@ class _Verifier:
         self._done.notes.extend(proven.notes)
 
     def _bad(self, place: str, message: str) -> None:
-        self._done.problems.append(Finding(place, message))
+        if len(self._done.problems) < _KEPT:
+            self._done.problems.append(Finding(place, message))
+
+    def _note(self, message: str) -> None:
+        if len(self._done.notes) < 2 * _KEPT:
+            self._done.notes.append(message)
 
     # --- the bundle's parts ---
 
@@ -186,7 +172,7 @@ class _Verifier:
             try:
                 if not isinstance(files, dict) or self._bundle.digest(name) != files.get(name):
                     self._bad(name, "it is not the file that the manifest describes: its SHA-256 differs")
-            except _UNREADABLE as error:
+            except UNREADABLE as error:
                 self._bad(name, f"it is missing or can't be read: {error}")
 
     def _read_artifacts(self) -> None:
@@ -199,59 +185,57 @@ class _Verifier:
                     self._bad(place, f"{row['kind']} {row['digest']}: the data has another SHA-256")
                 else:
                     self._artifacts[row["digest"]] = data
-            except _UNFIT as error:
+            except UNFIT as error:
                 self._bad(place, f"not an artifact: {error}")
-
-    def _read_payloads(self) -> None:
-        for number, line in self._bundle.lines("payloads.jsonl"):
-            try:
-                row = orjson.loads(line)
-                key = (row["stream"], row["seq"], row["path"])
-                self._payloads[key] = (bytes.fromhex(row["salt"]), row["value"].encode())
-                self._done.payloads += 1
-            except _UNFIT as error:
-                self._bad(f"payloads.jsonl:{number}", f"not a payload: {error}")
 
     def _entry(self, number: int, line: bytes) -> None:
         self._done.entries += 1
-        self._tree.append(leaf_hash(line))
         try:
             entry = unseal(line)
             exact = canonical(orjson.loads(line)) == line
-        except (RemitError, *_UNFIT) as error:
+        except (RemitError, *UNFIT) as error:
             return self._bad(f"entries.jsonl:{number}", str(error))
         place = f"entries.jsonl:{number}: {entry.stream}#{entry.seq} {entry.kind}"
         if not exact:
             self._bad(place, "these are not the canonical bytes of the entry")
+        given = self._payloads.of(entry)
         if entry.stream in self._broken:
             return None
         before = self._states.get(entry.stream)
         try:
             self._heads[entry.stream] = follow(entry, self._heads.get(entry.stream, Head()))
+            if entry.stream in self._over:
+                raise Tampered(f"{entry.stream}#{entry.seq} {entry.kind}: it comes after the end of its run")
             if entry.stream.startswith(("run/", "review/")):
                 self._states[entry.stream] = apply(before, entry)
-        except (Tampered, *_UNFIT) as error:
+        except (Tampered, *UNFIT) as error:
             # One broken link says all that can be said of a stream: what follows hangs on it.
             self._broken.add(entry.stream)
+            self._args.pop(entry.stream, None)
             return self._bad(f"entries.jsonl:{number}", str(error))
-        values = self._disclosed(place, entry)
+        values = self._disclosed(place, entry, given)
         try:
             self._meaning(place, entry, before, values)
-        except (RemitError, *_UNFIT) as error:
+        except (RemitError, *UNFIT) as error:
             self._bad(place, str(error) or type(error).__name__)
+        self._forget(entry)
         return None
 
-    def _disclosed(self, place: str, entry: Entry) -> dict[str, bytes]:
+    def _disclosed(self, place: str, entry: Entry, given: dict[str, tuple[bytes, bytes]]) -> dict[str, bytes]:
         """Checks the entry's payloads and returns their values by path."""
         values = {}
         for path, expected in e.commitments(entry.body).items():
-            found = self._payloads.pop((entry.stream, entry.seq, path), None)
-            if found is None:
-                self._missing.append((entry.stream, entry.seq, path))
+            found = given.pop(path, None)
+            if found is None and len(self._missing) < _KEPT:
+                self._missing[entry.stream, entry.seq, path] = "the value is not disclosed"
+            elif found is None:
+                self._untold += 1
             elif commitment(*found) != expected:
                 self._bad(place, f"{path}: the payload is not what the entry committed to")
             else:
                 values[path] = found[1]
+        for path in given:
+            self._bad(place, f"{path}: a payload that no entry commits to")
         return values
 
     def _ends(self) -> None:
@@ -269,10 +253,42 @@ class _Verifier:
                 )
         self._done.streams = len(self._heads)
         for stream, state in self._states.items():
-            if isinstance(state, ReviewState) and stream not in self._broken:
-                consumed = state.status is ReviewStatus.CONSUMED
-                if consumed != (state.opened.review in self._used):
-                    self._bad(stream, "an approval is used exactly where a call is intended, and here it isn't")
+            if isinstance(state, ReviewState):
+                self._used_up(stream, state)
+
+    def _used_up(self, stream: str, review: ReviewState) -> None:
+        consumed = review.status is ReviewStatus.CONSUMED
+        if stream not in self._broken and consumed != (review.opened.review in self._used):
+            self._bad(stream, "an approval is used exactly where a call is intended, and here it isn't")
+
+    def _forget(self, entry: Entry) -> None:
+        """Drops what nothing can refer to any more: a run that is over, and its reviews when they are, too."""
+        if isinstance(entry.body, e.ReviewOpened):
+            self._reviews.setdefault(f"run/{entry.body.run}", []).append(entry.stream)
+        state = self._states.get(entry.stream)
+        if isinstance(state, ReviewState):
+            run = f"run/{state.opened.run}"
+        elif isinstance(state, RunState) and state.status is not RunStatus.RUNNING:
+            run = entry.stream
+            del self._states[run]
+            self._over.add(run)
+            self._args.pop(run, None)
+        else:
+            return
+        if run not in self._over:
+            return
+        left = []
+        for stream in self._reviews.pop(run, ()):
+            review = self._states.get(stream)
+            if isinstance(review, ReviewState) and review.status not in _ENDED:
+                left.append(stream)
+            elif isinstance(review, ReviewState):
+                self._used_up(stream, review)
+                del self._states[stream]
+                self._used.pop(review.opened.review, None)
+                self._over.add(stream)
+        if left:
+            self._reviews[run] = left
 
     # --- what the entries mean ---
 
@@ -283,7 +299,9 @@ class _Verifier:
             self._policies.setdefault(body.digest, []).append(RecordedPolicies(body, self._artifacts))
         elif isinstance(body, e.Erased):
             words = f"erased by {body.by} at {entry.at}"
-            self._erased.update({(body.stream, seq, path): words for seq, path in body.places})
+            for seq, path in body.places:
+                if (body.stream, seq, path) in self._missing:
+                    self._missing[body.stream, seq, path] = words
         elif isinstance(body, e.ReviewRuled):
             self._ruled(place, entry, body)
         elif not isinstance(before, RunState) or not isinstance(state, RunState):
@@ -293,7 +311,7 @@ class _Verifier:
                 self._bad(place, "the call's digest is not the digest of what it says")
             args = _args(body.call, values)
             if args is not None:
-                self._args[entry.stream, body.call.id] = args
+                self._args.setdefault(entry.stream, {})[body.call.id] = args
             self._decided(place, body.call, args, body.verdict, body.key, values, None)
         elif isinstance(body, e.CallDecidedAgain):
             call = before.calls[body.id]
@@ -302,7 +320,7 @@ class _Verifier:
             if policies and not policies[-1].single_operator and any(map(self._is_single_operator, body.rulings)):
                 self._bad(place, "it rests on a ruling in single-operator mode, which its policy set has switched off")
             if call.record is not None:
-                args = self._args.get((entry.stream, body.id))
+                args = self._args.get(entry.stream, {}).get(body.id)
                 self._decided(place, call.record, args, body.verdict, body.key, values, approval)
         elif isinstance(body, e.CallIntendedAgain):
             call = before.calls[body.id]
@@ -314,7 +332,7 @@ class _Verifier:
                 self._bad(place, "it was run again with another idempotency key")
         elif isinstance(body, e.CallSettled):
             self._settled(place, before.calls[body.id], body)
-            self._args.pop((entry.stream, body.id), None)
+            self._args.get(entry.stream, {}).pop(body.id, None)
 
     def _ruled(self, place: str, entry: Entry, body: e.ReviewRuled) -> None:
         review = self._states[entry.stream]
@@ -367,7 +385,7 @@ class _Verifier:
             return False
         data = self._artifacts.get(call.record.tool_digest)
         if data is None:
-            self._done.notes.append(f"call `{call.id}`: run again, and its tool's spec is not in the bundle")
+            self._note(f"call `{call.id}`: run again, and its tool's spec is not in the bundle")
             return True
         spec = ToolSpec.from_document(plain(data))
         return spec.probe if because == "probe" else because == "repeat" and spec.repeat is not Repeat.ONCE
@@ -393,7 +411,7 @@ class _Verifier:
         if not loaded:
             return self._bad(place, f"decided under policy set {said.policies[:12]}, which was not loaded before it")
         if args is None or "/facts" not in values:
-            self._done.notes.append(f"{place}: not decided again: its arguments or facts are not disclosed")
+            self._note(f"{place}: not decided again: its arguments or facts are not disclosed")
             return None
         # The same files may have been checked against the tools of several apps: by whom was this decided?
         policies = next((one for one in reversed(loaded) if one.has(call)), None)

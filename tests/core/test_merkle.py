@@ -220,3 +220,6 @@ def test_a_frontier_of_any_size_grows_as_the_tree_does(size: int, leaves: list[b
         return nodes[level, index] if (level, index) in nodes else _alike(level)
 
     assert frontier.root() == root(size + len(leaves), read)
+    at_once = Frontier(size, [_alike(level) for level, _ in nodes_of((0, size))])
+    at_once.extend([leaf_hash(leaf) for leaf in leaves])
+    assert (at_once.size, at_once.hashes) == (frontier.size, frontier.hashes)

@@ -31,12 +31,8 @@ def test_a_signed_note_opens_with_its_key_and_says_who_signed_it() -> None:
 def test_the_note_of_the_go_documentation_opens_with_its_key() -> None:
     """The example of golang.org/x/mod/sumdb/note."""
     key = VerifierKey.parse("PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW")
-    text = (
-        "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n"
-    )
-    signature = (
-        "\u2014 PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n"
-    )
+    text = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n"
+    signature = "\u2014 PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n"
     assert open_note(f"{text}\n{signature}", [key]) == (text, (key,))
 
 
@@ -105,7 +101,9 @@ def test_a_size_or_index_that_is_not_written_as_a_count_is_refused(size: str) ->
         parse_proof(f"c2sp.org/tlog-proof@v1\nindex {size}\n\n{KEY.sign(TEXT)}")
 
 
-@pytest.mark.parametrize("text", ["", "a", "a\n1", "\n1\nAA==\n", "a\n1\nAA==\n", "a\n1\n\n", "a\n1\n" + "A" * 44 + "\n"])
+@pytest.mark.parametrize(
+    "text", ["", "a", "a\n1", "\n1\nAA==\n", "a\n1\nAA==\n", "a\n1\n\n", "a\n1\n" + "A" * 44 + "\n"]
+)
 def test_what_is_no_checkpoint_is_refused(text: str) -> None:
     with pytest.raises(Tampered):
         Checkpoint.parse(text)

@@ -427,7 +427,6 @@ async def test_once_a_call_is_refused_nobody_is_asked_about_it_any_more(world: W
     await world.holds()
 
 
-
 @pytest.mark.parametrize("approved", [True, False])
 async def test_rulings_are_refused_where_single_operator_mode_is_off(world: World, approved: bool) -> None:
     world.queues(single_operator=False, desk={"ttl": "1h"})

@@ -25,7 +25,7 @@ from remit.core import policy
 from remit.core.entries import Entry, Sealed
 from remit.core.lifecycle import ReviewState, RunState
 from remit.errors import JournalError
-from remit.export import bundle
+from remit.export.bundle import Request, export
 from remit.runtime.ambient import stamp
 from remit.runtime.load import load_run
 from remit.runtime.rulings import rule
@@ -198,10 +198,8 @@ def policies_compiled_once() -> Iterator[None]:
 
 
 async def write_bundle(journal: Journal, out: Path, at: str, runs: Sequence[str] | None = None) -> None:
-    if hasattr(bundle, "Request"):
-        await bundle.export(journal, out, bundle.Request(at, "operator:tester", runs))
-    else:
-        await bundle.export(journal, out, at, "operator:tester", runs)
+    """Exports `runs`, or everything, unsigned."""
+    await export(journal, out, Request(at, "operator:tester", runs))
 
 
 def one(

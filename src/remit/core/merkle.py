@@ -56,17 +56,20 @@ class Frontier:
 
     def extend(self, leaves: Sequence[Hash]) -> None:
         """Adds leaves in order: what `append` does, a whole level at once, and nothing is returned."""
-        sha256, left = hashlib.sha256, list(leaves)
-        while left and self.size & self.size - 1 | (self.size & 1) and len(left) >= 1:
-            count = min(self.size & -self.size, len(left))  # until the smallest subtree of the edge is whole
-            if count < self.size & -self.size:
-                break
-            self._put(left[:count], sha256)
-            left = left[count:]
-        while left:
-            count = 1 << len(left).bit_length() - 1
-            self._put(left[:count], sha256)
-            left = left[count:]
+        sha256, at = hashlib.sha256, 0
+        while at < len(leaves):
+            count = 1 << (len(leaves) - at).bit_length() - 1
+            if self.size:
+                count = min(count, self.size & -self.size)
+            hashes = leaves[at : at + count]
+            while len(hashes) > 1:
+                pairs = iter(hashes)
+                hashes = [sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=True)]
+            hash, index = hashes[0], self.size // count
+            while index & 1:
+                hash, index = node_hash(self._hashes.pop(), hash), index >> 1
+            self._hashes.append(hash)
+            self.size, at = self.size + count, at + count
 
     def root(self) -> Hash:
         """Returns the root of the tree as it is."""

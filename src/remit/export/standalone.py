@@ -1,6 +1,6 @@
 """Checks the export of a Remit journal that this file lies in, with nothing but Python's standard library.
 
-    python verify.py [--key NAME+ID+BASE64]... [--checkpoint FILE]
+    python -I verify.py [--key NAME+ID+BASE64]... [--checkpoint FILE]
 
 It checks each file's SHA-256, every entry's bytes and hash chain, the Merkle tree or the proofs, the signatures
 on checkpoint and manifest, every disclosed value against its commitment, and that no tool ran without an allow
@@ -12,6 +12,7 @@ Without --key, signatures are checked against the keys in the bundle: compare th
 
 from __future__ import annotations
 
+import argparse
 import base64
 import hashlib
 import json
@@ -22,6 +23,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 GENESIS = "0" * 64
+FILES = ("entries.jsonl", "payloads.jsonl", "artifacts.jsonl", "README.txt")
 
 # --- Ed25519 verification (RFC 8032 section 5.1.7) -----------------------------------------------------
 
@@ -225,15 +227,18 @@ class Journal:
         self.heads: dict[str, tuple[int, str]] = {}
         self.tree = Tree()
         self.runs: dict[str, dict[str, Any]] = {}
-        self.calls: dict[tuple[str, str], dict[str, Any]] = {}
+        self.calls: dict[str, dict[str, dict[str, Any]]] = {}
         self.reviews: dict[str, dict[str, Any]] = {}
+        self.reviews_of: dict[str, list[str]] = {}
+        self.over: set[str] = set()
         self.used: dict[str, str] = {}
         self.effects = 0
 
     def bad(self, place: str, what: str) -> None:
-        self.problems.append(f"{place}: {what}")
+        if len(self.problems) < 1_000:
+            self.problems.append(f"{place}: {what}")
 
-    def entry(self, number: int, line: bytes, payloads: dict[tuple[str, int, str], tuple[bytes, bytes]]) -> None:
+    def entry(self, number: int, line: bytes, payloads: Payloads) -> None:
         place = f"entries.jsonl:{number}"
         self.tree.add(hashlib.sha256(b"\x00" + line).digest())
         try:
@@ -246,54 +251,84 @@ class Journal:
             if seq != last + 1 or entry["prev"] != hash:
                 self.bad(place, f"it does not follow #{last} of its stream")
             self.heads[stream] = (seq, hashlib.sha256(b"\x00" + line).hexdigest())
+            given = payloads.of(stream, seq)
             for path, said in commitments(kind, body).items():
-                found = payloads.pop((stream, seq, path), None)
+                found = given.pop(path, None)
                 if found and hashlib.sha256(b"remit payload v1\x00" + found[0] + found[1]).hexdigest() != said:
                     self.bad(place, f"{path}: the value is not what the entry committed to")
+            for path in given:
+                self.bad(place, f"{path}: a value that no entry commits to")
+            if stream in self.over:
+                self.bad(place, "it comes after the end of its run")
             self.meaning(place, stream, kind, entry["at"], body)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            self.forget(stream, kind, body)
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             self.bad(place, f"not an entry: {type(error).__name__}: {error}")
 
     def meaning(self, place: str, stream: str, kind: str, at: str, body: dict[str, Any]) -> None:
         """Follows the calls: no effect without its verdict, no approval but for its call, in time and once."""
         if kind == "run.started":
-            self.runs[stream] = body
+            self.runs[stream], self.calls[stream] = body, {}
         elif kind == "review.opened":
-            self.reviews[stream] = {**body, "ruled": None, "consumed": False}
+            self.reviews[stream] = {**body, "ruled": None, "consumed": False, "ended": False}
+            self.reviews_of.setdefault(f"run/{body['run']}", []).append(stream)
         elif kind == "review.ruled":
             review = self.reviews[stream]
             if body["digest"] != review["digest"] or at >= review["expires"] or review["ruled"]:
                 self.bad(place, "a ruling for another call, after the deadline, or a second one")
             review["ruled"] = {**body, "hash": self.heads[stream][1]}
-        elif kind == "review.consumed":
-            self.reviews[stream]["consumed"] = True
+            review["ended"] = not body["approved"]
+        elif kind in ("review.consumed", "review.expired", "review.withdrawn"):
+            self.reviews[stream]["ended"] = True
+            self.reviews[stream]["consumed"] = kind == "review.consumed"
         elif kind == "call.decided":
             self.decided(place, stream, body)
         elif kind in ("call.decided_again", "call.intended_again"):
-            call = self.calls[stream, body["id"]]
+            call = self.calls[stream][body["id"]]
             if kind == "call.decided_again" or body["because"] == "ruled":
                 self.approved(place, at, call, body, used=bool(body.get("key")))
             if kind == "call.decided_again":
                 call |= {"outcome": body["verdict"]["outcome"], "key": body.get("key", "")}
                 call["reviews"] = body.get("reviews", [])
         elif kind == "call.in_doubt":
-            self.calls[stream, body["id"]]["reviews"] = [body["review"]]
-            self.calls[stream, body["id"]]["doubt"] = True
+            self.calls[stream][body["id"]]["reviews"] = [body["review"]]
+            self.calls[stream][body["id"]]["doubt"] = True
         elif kind == "call.refused":
-            self.calls[stream, body["id"]]["outcome"] = "deny"
+            self.calls[stream][body["id"]]["outcome"] = "deny"
         elif kind == "call.settled":
             self.settled(place, stream, body)
+
+    def forget(self, stream: str, kind: str, body: dict[str, Any]) -> None:
+        """Drops what nothing can refer to any more: a run that is over, and its reviews when they are, too."""
+        run = stream
+        if kind == "run.finished":
+            del self.runs[run], self.calls[run]
+            self.over.add(run)
+        elif stream in self.reviews:
+            run = f"run/{self.reviews[stream]['run']}"
+        if run not in self.over:
+            return
+        for name in self.reviews_of.pop(run, []):
+            if self.reviews[name]["ended"]:
+                self.used_up(name, self.reviews.pop(name))
+                self.over.add(name)
+            else:
+                self.reviews_of.setdefault(run, []).append(name)
+
+    def used_up(self, stream: str, review: dict[str, Any]) -> None:
+        if review["consumed"] != (self.used.pop(review["review"], None) is not None):
+            self.bad(stream, "an approval is used exactly where a call is intended, and here it is not")
 
     def decided(self, place: str, stream: str, body: dict[str, Any]) -> None:
         call, run = body["call"], self.runs[stream]
         if call_digest(run["run"], run["principal"], call) != call["digest"]:
             self.bad(place, "the call's digest is not the digest of what it says")
-        if (stream, call["id"]) in self.calls:
+        if call["id"] in self.calls[stream]:
             self.bad(place, "this call was decided before")
         outcome, key = body["verdict"]["outcome"], body.get("key", "")
         if bool(key) != (outcome == "allow"):
             self.bad(place, f"the verdict is {outcome}, but it was {'intended' if key else 'not intended'}")
-        self.calls[stream, call["id"]] = {
+        self.calls[stream][call["id"]] = {
             "digest": call["digest"], "outcome": outcome, "key": key, "reviews": body.get("reviews", []), "done": False,
         }  # fmt: skip
 
@@ -314,7 +349,7 @@ class Journal:
                 self.used[id] = place
 
     def settled(self, place: str, stream: str, body: dict[str, Any]) -> None:
-        call = self.calls[stream, body["id"]]
+        call = self.calls[stream][body["id"]]
         if call["done"]:
             self.bad(place, "this call was settled before")
         call["done"] = True
@@ -323,10 +358,41 @@ class Journal:
             self.bad(place, "an effect without an allow verdict for exactly this call before it")
 
 
+class Payloads:
+    """The values, read beside the entries: they stand in the same order."""
+
+    def __init__(self) -> None:
+        self._rows = self._read()
+        self._next = next(self._rows, None)
+
+    def of(self, stream: str, seq: int) -> dict[str, tuple[bytes, bytes]]:
+        """Returns salt and value of each value of an entry, by path."""
+        found: dict[str, tuple[bytes, bytes]] = {}
+        while self._next is not None and self._next[1:3] == (stream, seq):
+            number, _, _, path, *value = self._next
+            if path in found:
+                raise ValueError(f"payloads.jsonl:{number}: a second value for {path}")
+            found[path] = (value[0], value[1])
+            self._next = next(self._rows, None)
+        return found
+
+    def left(self) -> Iterator[tuple[int, str]]:
+        """Yields line and name of those that no entry has taken."""
+        while self._next is not None:
+            number, stream, seq, path = self._next[:4]
+            yield number, f"{stream}#{seq} {path}"
+            self._next = next(self._rows, None)
+
+    def _read(self) -> Iterator[tuple[int, str, int, str, bytes, bytes]]:
+        for number, line in lines("payloads.jsonl"):
+            row = json.loads(line)
+            yield number, row["stream"], row["seq"], row["path"], bytes.fromhex(row["salt"]), row["value"].encode()
+
+
 def lines(name: str) -> Iterator[tuple[int, bytes]]:
     with (HERE / name).open("rb") as file:
         for number, line in enumerate(file, 1):
-            yield number, line.removesuffix(b"\n")
+            yield number, line[:-1] if line.endswith(b"\n") else line + b" (cut)"
 
 
 def check_tree(journal: Journal, manifest: dict[str, Any], keys: list[str], held: str, demanded: bool) -> list[str]:
@@ -362,55 +428,62 @@ def check_tree(journal: Journal, manifest: dict[str, Any], keys: list[str], held
     return []
 
 
-def check() -> tuple[Journal, list[str]]:
+def check(keys: list[str], held: str) -> tuple[Journal, list[str]]:
     """Returns the journal with its problems, and what could not be checked."""
-    arguments = sys.argv[1:]
-    keys = [arguments[i + 1] for i, word in enumerate(arguments[:-1]) if word == "--key"]
-    helds = [arguments[i + 1] for i, word in enumerate(arguments[:-1]) if word == "--checkpoint"]
-    journal, notes = Journal(), []
+    journal, notes, given = Journal(), [], bool(keys)
     manifest = json.loads((HERE / "manifest.json").read_bytes())
-    for name, digest in manifest["files"].items():
-        path = HERE / name
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+    if manifest["format"] != "remit export" or manifest["version"] != 1:
+        raise ValueError("it is not an export of version 1")
+    for name in dict.fromkeys((*FILES, *manifest["files"])):
+        if "/" in name or not (HERE / name).is_file() or _sha256(name) != manifest["files"].get(name):
             journal.bad(name, "it is not the file that the manifest describes")
+    for path in sorted(HERE.iterdir()):
+        if path.name not in (*manifest["files"], "manifest.json", "manifest.note"):
+            notes.append(f"{path.name} is no part of the export")
     if not keys:
         keys = json.loads((HERE / "keys.json").read_text("utf-8"))
         notes.append(f"signatures are checked against the bundle's own keys: {' '.join(keys) or 'none'}")
-    payloads = {}
-    for _, line in lines("payloads.jsonl"):
-        row = json.loads(line)
-        payloads[row["stream"], row["seq"], row["path"]] = (bytes.fromhex(row["salt"]), row["value"].encode())
+    payloads = Payloads()
     for number, line in lines("entries.jsonl"):
         journal.entry(number, line, payloads)
-    for stream, seq, path in payloads:
-        journal.bad(f"{stream}#{seq} {path}", "a value that no entry commits to")
+    for number, name in payloads.left():
+        journal.bad(f"payloads.jsonl:{number}", f"{name}: a value that no entry commits to, or one out of its place")
     ends = {stream: {"entries": seq + 1, "head": hash} for stream, (seq, hash) in journal.heads.items()}
     if ends != manifest["streams"]:
         journal.bad("manifest.json", "the streams do not end where it says: entries were cut or added")
     for stream, review in journal.reviews.items():
-        if review["consumed"] != (review["review"] in journal.used):
-            journal.bad(stream, "an approval is used exactly where a call is intended, and here it is not")
+        journal.used_up(stream, review)
     try:
         if (HERE / "manifest.note").exists():
             text = open_note((HERE / "manifest.note").read_text("utf-8"), keys)
             if text.split("\n")[1:3] != ["remit export manifest v1", _sha256("manifest.json")]:
                 journal.bad("manifest.note", "the manifest is not the one that was signed")
-        held = Path(helds[0]).read_text("utf-8") if helds else ""
-        notes += check_tree(journal, manifest, keys, held, "--key" in arguments)
+        notes += check_tree(journal, manifest, keys, held, given or bool(manifest.get("signed")))
     except ValueError as error:
         journal.bad("signatures", str(error))
     return journal, notes
 
 
 def _sha256(name: str) -> str:
-    return hashlib.sha256((HERE / name).read_bytes()).hexdigest()
+    hashed = hashlib.sha256()
+    with (HERE / name).open("rb") as file:
+        while block := file.read(1 << 20):
+            hashed.update(block)
+    return hashed.hexdigest()
 
 
 def main() -> int:
     """Prints what was found and returns the exit code."""
+    parser = argparse.ArgumentParser(description="Checks the export that this file lies in.", allow_abbrev=False)
+    parser.add_argument("--key", action="append", default=[], help="a public key that you got elsewhere; repeatable")
+    parser.add_argument("--checkpoint", help="a file with a checkpoint you hold: the journal must begin with it")
+    said = parser.parse_args()
     try:
-        journal, notes = check()
-    except (OSError, KeyError, ValueError, TypeError) as error:
+        held = Path(said.checkpoint).read_text("utf-8") if said.checkpoint is not None else ""
+        if said.checkpoint is not None and not held:
+            raise ValueError(f"{said.checkpoint} is empty")
+        journal, notes = check(said.key, held)
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         sys.stderr.write(f"this export can't be read: {type(error).__name__}: {error}\n")
         return 2
     out = sys.stdout.write

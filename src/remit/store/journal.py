@@ -42,6 +42,7 @@ _PAYLOADS_BETWEEN = (
 _ARTIFACT = "SELECT digest, kind, bytes FROM artifacts WHERE digest = ?"
 _POSITION = "SELECT max(position) FROM entries"
 _POSITION_OF = f"SELECT position {_OF_STREAM} AND seq = ?"
+_EMPTY_LOG = "PRAGMA wal_checkpoint(TRUNCATE)"
 _ERASE = "DELETE FROM payloads WHERE stream_id = (SELECT id FROM streams WHERE name = ?) AND seq = ? AND path = ?"
 
 

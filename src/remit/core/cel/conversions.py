@@ -111,11 +111,19 @@ def to_double(value: object, budget: Budget) -> object:
 
 
 def show_float(value: float) -> str:
-    """Fifteen digits if they say it all, else seventeen, as the C++ evaluator prints."""
+    """The fewest digits that read back, with an exponent from a million on and below 0.0001, as C++ prints."""
     if value != value:
         return "nan"
-    text = f"{value:.15g}"
-    return text if math.isinf(value) or float(text) == value else f"{value:.17g}"
+    if math.isinf(value) or value == 0:
+        return f"{value:g}"
+    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    text = "".join(map(str, digits))
+    power = len(text) + int(exponent) - 1
+    if -4 <= power < 6:
+        shown = f"{abs(Decimal(repr(value))).normalize():f}"
+    else:
+        shown = f"{text[0]}{'.' if len(text) > 1 else ''}{text[1:]}e{power:+03d}"
+    return f"-{shown}" if sign else shown
 
 
 def to_string(value: object, budget: Budget) -> str:
