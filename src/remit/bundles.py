@@ -29,8 +29,24 @@ class Bundle:
         self._path = path
         if not path.exists():
             raise BadInput(f"there is nothing at `{path}`: name a folder or .zip that `remit audit export` wrote")
+        self._archive: zipfile.ZipFile | None = None
         try:
-            self._root: Path | zipfile.Path = path if path.is_dir() else zipfile.Path(path)
+            self.manifest = self._manifest()
+        except BadInput:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Lets go of the zip."""
+        if self._archive is not None:
+            self._archive.close()
+
+    def _manifest(self) -> dict[str, Any]:
+        path = self._path
+        try:
+            if not path.is_dir():
+                self._archive = zipfile.ZipFile(path)
+            self._root: Path | zipfile.Path = path if self._archive is None else zipfile.Path(self._archive)
             manifest = orjson.loads((self._root / "manifest.json").read_bytes())
         except UNREADABLE as error:
             raise BadInput(f"`{path}` is not an export: there is no manifest.json in it") from error
@@ -40,7 +56,7 @@ class Bundle:
             raise BadInput(f"`{path}`: manifest.json is not the manifest of a Remit export")
         if manifest.get("version") != 1:
             raise BadInput(f"`{path}`: export version {manifest.get('version')}: this Remit reads version 1: upgrade")
-        self.manifest: dict[str, Any] = manifest
+        return manifest
 
     def lines(self, name: str) -> Generator[tuple[int, bytes], None, None]:
         """Yields line numbers and lines, without their ends."""
@@ -54,6 +70,12 @@ class Bundle:
             return (self._root / name).read_bytes()
         except UNREADABLE:
             return None
+
+    def names(self) -> list[str]:
+        """Returns the name of every file there is; in a zip one may be there twice."""
+        if isinstance(self._root, zipfile.Path):
+            return self._root.root.namelist()
+        return sorted(path.name for path in self._root.iterdir())
 
     def digest(self, name: str) -> str:
         """Returns the SHA-256 of a file."""

@@ -90,7 +90,8 @@ def verify(
     Raises:
         BadInput: there is nothing at `path`, or it isn't an export.
     """
-    return _Verifier(Bundle(path), tuple(keys), held, progress).run()
+    with closing(Bundle(path)) as bundle:
+        return _Verifier(bundle, tuple(keys), held, progress).run()
 
 
 class _Verifier:
@@ -174,6 +175,13 @@ class _Verifier:
                     self._bad(name, "it is not the file that the manifest describes: its SHA-256 differs")
             except UNREADABLE as error:
                 self._bad(name, f"it is missing or can't be read: {error}")
+
+        there = self._bundle.names()
+        for name in dict.fromkeys(there):
+            if there.count(name) > 1:
+                self._bad(name, "there are two files of this name in the zip")
+            elif name not in (*_FILES, *named, "manifest.json", "manifest.note"):
+                self._note(f"{name} is no part of the export")
 
     def _read_artifacts(self) -> None:
         for number, line in self._bundle.lines("artifacts.jsonl"):

@@ -41,7 +41,7 @@ from remit.errors import (
     Tampered,
     UnknownId,
 )
-from remit.runtime.app import FRUITLESS
+from remit.core.lifecycle import FRUITLESS
 from remit.store.journal import Append, Journal
 
 
@@ -1266,6 +1266,8 @@ async def test_a_run_that_ends_its_owners_again_and_again_is_left_alone(world: W
     assert crashes == FRUITLESS + 1
     assert len({effect.key for effect in world.done}) <= 1
     assert (await world.state(run)).status == "running"
+    async with world.runtime(graph) as runtime:
+        assert [row.status for row in await runtime.projections.runs()] == ["quarantined"]
 
 
 async def test_one_run_that_can_not_go_on_does_not_keep_a_worker_from_the_others(world: World) -> None:

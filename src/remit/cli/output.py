@@ -39,6 +39,7 @@ STYLES = {
     "escalate": "yellow",
     "in_doubt": "yellow",
     "running": "cyan",
+    "quarantined": "red",
     "intended": "cyan",
 }
 

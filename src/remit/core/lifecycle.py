@@ -90,6 +90,9 @@ REVIEWS: Mapping[tuple[ReviewStatus, str], ReviewStatus] = {
     (ReviewStatus.APPROVED, "consumed"): ReviewStatus.CONSUMED,
 }
 
+FRUITLESS = 5
+"""Owners in a row without progress, after which a run is quarantined: only `remit resume RUN` takes it up."""
+
 _EVENT = {Outcome.ALLOW: "allowed", Outcome.ESCALATE: "escalated", Outcome.DENY: "denied"}
 
 # --- states ------------------------------------------------------------------------------------------
@@ -384,6 +387,11 @@ def _review(state: ReviewState, entry: Entry) -> ReviewState:
 
 
 # --- reading a state ---------------------------------------------------------------------------------
+
+
+def is_quarantined(state: RunState) -> bool:
+    """Whether workers leave the run alone: it ended one owner after the other without getting anywhere."""
+    return state.status is RunStatus.RUNNING and state.fruitless >= FRUITLESS
 
 
 def is_waiting(call: CallState) -> bool:

@@ -17,7 +17,7 @@ from remit.core.canonical import canonical, digest_bytes
 from remit.core.entries import Head, PolicyLoaded, RunStarted
 from remit.core.graph import Graph
 from remit.core.kernel import deadline, next_commands
-from remit.core.lifecycle import RunState, RunStatus
+from remit.core.lifecycle import RunState, RunStatus, is_quarantined
 from remit.core.policy import PolicySet
 from remit.errors import (
     BadInput,
@@ -46,8 +46,6 @@ from remit.store.leases import Leases
 from remit.store.projections import Projections
 
 LEASE_SECONDS = 15.0
-FRUITLESS = 5
-"""Owners in a row without progress, after which a worker leaves a run alone: it is quarantined."""
 _SWEEP_SECONDS = 5.0
 _REDRIVES = 3
 
@@ -286,7 +284,7 @@ class Runtime:
 
     async def _is_ready(self, run: str, graph: Graph) -> bool:
         state = await load_run(self.journal, run)
-        if state.fruitless >= FRUITLESS or state.started.graph_digest != graph.digest:
+        if is_quarantined(state) or state.started.graph_digest != graph.digest:
             return False
         return await self._has_work(graph, state) and await self._is_free(run)
 

@@ -16,6 +16,7 @@ from remit.core.lifecycle import (
     ReviewStatus,
     RunState,
     RunStatus,
+    is_quarantined,
     standing,
 )
 from remit.errors import Tampered
@@ -101,9 +102,11 @@ async def review_view(journal: Journal, review: str) -> dict[str, Any]:
 
 
 def status_of(state: RunState) -> str:
-    """Returns done, failed, waiting (all that is left to do waits for people) or running."""
+    """Returns done, failed, quarantined, waiting (for people) or running."""
     if state.status is not RunStatus.RUNNING:
         return state.status.value
+    if is_quarantined(state):
+        return "quarantined"
     return "waiting" if state.waiting else "running"
 
 

@@ -13,12 +13,15 @@ from typing import Final, TypeVar
 import msgspec
 from sqlalchemy import Connection
 
-from remit.core.lifecycle import ReviewState, ReviewStatus, RunState, State, fold
+from remit.core.lifecycle import ReviewState, ReviewStatus, RunState, State, fold, is_quarantined
 from remit.errors import NewerJournal, Tampered, UnknownId
 from remit.store.journal import Journal
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the rows below: raise it whenever what they hold changes, and stores fold anew by themselves."""
+
+QUARANTINED: Final = "quarantined"
+"""The status of a run that workers leave alone; see `lifecycle.is_quarantined`."""
 
 UNREADABLE: Final = "unreadable"
 """The status of what can't be folded; `problem` says why."""
@@ -155,7 +158,7 @@ def _summary(state: State | None) -> RunRow | ReviewRow | None:
     if isinstance(state, RunState):
         return RunRow(
             run=state.run,
-            status=state.status,
+            status=QUARANTINED if is_quarantined(state) else state.status,
             graph=state.started.graph,
             principal=state.started.principal,
             started=state.at,
