@@ -15,7 +15,7 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.5rem } h2 { font-size: 1.2rem; margin-top: 2.5rem } h3 { font-size: 1rem; margin: 0 }
 table { border-collapse: collapse } td, th { text-align: left; vertical-align: top; padding: .1rem 1rem .1rem 0 }
-th { font-weight: 500; opacity: .7 } td { overflow-wrap: anywhere }
+th { font-weight: 500; opacity: .7; width: 9.5rem } td { overflow-wrap: anywhere }
 article { border-left: 4px solid var(--line); padding: .3rem 0 .3rem 1rem; margin: 1rem 0 }
 .allow { border-color: var(--allow) } .deny, .rejected { border-color: var(--deny) }
 .escalate { border-color: var(--escalate) }

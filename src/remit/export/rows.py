@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from remit.core.canonical import plain
-from remit.core.entries import Entry, Payload, ReviewOpened, is_committed
+from remit.core.entries import CallDecided, CallDecidedAgain, Entry, Payload, ReviewOpened, is_committed
 from remit.core.lifecycle import CallState, ReviewState, RunState, fold
 from remit.core.tools import ToolSpec
 from remit.errors import Tampered
@@ -30,7 +30,7 @@ class RulingRow:
 
 @dataclass(frozen=True, slots=True)
 class CallRow:
-    """A call. Times are RFC 3339 or ""; values that were erased are None."""
+    """A call. Times are RFC 3339 or ""; values that were erased are None; `labels` are those of all it had read."""
 
     call: str
     task: str
@@ -125,6 +125,9 @@ async def _run(
         if entry.kind == "task.started":
             begun[getattr(entry.body, "task", "")] = entry.at
     specs = await _specs(journal, state)
+    facts = {
+        entry.seq: entry.body.facts for entry in entries if isinstance(entry.body, (CallDecided, CallDecidedAgain))
+    }
     return RunRows(
         run=state.run,
         graph=state.started.graph,
@@ -140,7 +143,7 @@ async def _run(
             if task.id in begun
         ),
         calls=tuple(
-            _call(call, state, times, payloads, specs, tuple(rulings.get(call.id, ())))
+            _call(call, state, times, payloads, facts, specs, tuple(rulings.get(call.id, ())))
             for call in sorted(state.calls.values(), key=lambda call: call.seq)
         ),
     )
@@ -181,6 +184,7 @@ def _call(
     state: RunState,
     times: Mapping[int, str],
     payloads: Mapping[tuple[int, str], Payload],
+    facts: Mapping[int, str],
     specs: Mapping[str, ToolSpec],
     rulings: tuple[RulingRow, ...],
 ) -> CallRow:
@@ -216,7 +220,7 @@ def _call(
         cause=call.cause,
         attempts=call.attempts,
         cost=call.cost,
-        labels=state.tasks[call.task].labels if call.task in state.tasks else (),
+        labels=tuple((value(call.decided, "/facts", facts.get(call.decided)) or {}).get("labels", ())),
         entry=f"{stream}#{where}",
         rulings=rulings,
     )
