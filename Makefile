@@ -27,17 +27,15 @@ format: $(STAMP) ## lays the code out as `check` wants it
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) ## the measurements, one script after the other
-	@set -e; for script in bench/*.py; do \
-	    [ -e "$$script" ] || { echo "there is nothing in bench/ yet"; continue; }; \
-	    echo "== $$script"; $(BIN)/python "$$script"; \
-	done
+bench: $(STAMP) ## the measurements, into bench/RESULTS.md
+	$(BIN)/python bench/run.py
 
-docs: $(STAMP) ## the generated reference: JSON Schemas of the policy files
+docs: $(STAMP) ## the generated parts of the documentation
 	@for kind in policy queues; do \
 	    $(BIN)/python -c "from remit.core.policyfiles import schema_text; print(schema_text('$$kind'), end='')" \
 	        > docs/reference/$$kind.schema.json; \
 	done
+	$(BIN)/python docs/generate.py
 
 clean: ## what was made, .venv included
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

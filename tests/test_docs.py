@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import base64
+import hashlib
 import importlib.util
 import json
 import logging
@@ -18,6 +20,7 @@ from types import ModuleType
 
 import pytest
 from click.testing import CliRunner
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from remit import cli
 from remit.cli.settings import Settings
@@ -287,6 +290,51 @@ def test_the_table_of_json_keys_is_what_the_commands_print(
     assert remit("audit erase", "--call", call, "--reason", "asked for")
     assert remit("audit export", "--all", "-o", "e") and remit("audit verify", "e")
     assert not keys, f"commands that were not tried: {list(keys)}"
+
+
+# --- the worked example of the format --------------------------------------------------------------------
+
+
+def test_the_worked_example_of_the_journal_is_what_the_specification_gives() -> None:
+    """Made again with hashlib and Ed25519, and with nothing of ours: another could do it from the page alone."""
+    text = (DOCS / "reference/journal.md").read_text(encoding="utf-8")
+    example = text[text.index("## A worked example") :]
+    journal, call = (block.splitlines() for block in re.findall(r"^```json\n(.*?)^```$", example, re.M | re.S))
+    public, note, proof = re.findall(r"^```\n(.*?)^```$", example, re.M | re.S)
+
+    def sha256(*parts: bytes) -> bytes:
+        return hashlib.sha256(b"".join(parts)).digest()
+
+    for line in (*journal, *call):
+        assert json.dumps(json.loads(line), sort_keys=True, separators=(",", ":")) == line
+    entries = [json.loads(line) for line in journal]
+    leaves = [sha256(b"\0", line.encode()) for line in journal]
+    assert re.findall(r"^\| (\d) \| `([^`]+)` \| `(\w+)` \|$", example, re.M) == [
+        (str(index), f"{entry['stream']}#{entry['seq']}", leaf.hex())
+        for index, (entry, leaf) in enumerate(zip(entries, leaves, strict=True))
+    ]
+    assert [entry["prev"] for entry in entries] == ["0" * 64, "0" * 64, leaves[1].hex()]
+    committed = sha256(b"remit payload v1\0", bytes(range(16)), b'{"topic":"tea"}').hex()
+    assert entries[1]["body"]["input"] == committed and f"`{committed}`" in example
+
+    node = sha256(b"\1", leaves[0], leaves[1])
+    root = sha256(b"\1", node, leaves[2])
+    assert f"`{node.hex()}`" in example and f"`{root.hex()}`" in example
+
+    private = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+    name, key = "example.com/tea", b"\1" + private.public_key().public_bytes_raw()
+    id = sha256(name.encode(), b"\n", key)[:4]
+    assert public == f"{name}+{id.hex()}+{base64.b64encode(key).decode()}\n"
+    assert entries[0]["body"]["key"] == public.strip()
+    said = f"{name}\n3\n{base64.b64encode(root).decode()}\n"
+    signature = base64.b64encode(id + private.sign(said.encode())).decode()
+    assert note == f"{said}\n\N{EM DASH} {name} {signature}\n"
+    beside = "".join(base64.b64encode(leaf).decode() + "\n" for leaf in (leaves[0], leaves[2]))
+    assert proof == f"c2sp.org/tlog-proof@v1\nindex 1\n{beside}\n{note}"
+
+    digest = sha256(call[0].encode()).hex()
+    assert f"| call digest | `{digest}` |" in example
+    assert f"| idempotency key | `{sha256(b'remit idempotency key v1', bytes(1), digest.encode()).hex()[:40]}` |" in example
 
 
 # --- what is named exists --------------------------------------------------------------------------------

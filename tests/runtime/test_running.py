@@ -30,6 +30,7 @@ from remit import (
 )
 from remit.core import kernel
 from remit.core.entries import Owned, seal
+from remit.core.lifecycle import FRUITLESS
 from remit.errors import (
     BadInput,
     GraphError,
@@ -41,7 +42,6 @@ from remit.errors import (
     Tampered,
     UnknownId,
 )
-from remit.core.lifecycle import FRUITLESS
 from remit.store.journal import Append, Journal
 
 
