@@ -41,8 +41,6 @@ def main() -> int:
         sys.stdout.flush()
         command = [sys.executable, str(HERE / f"{name}.py")]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-            [sys.executable, str(HERE / f"{name}.py")], stdout=subprocess.PIPE, text=True, check=False
-        )
         sys.stdout.write(done.stdout)
         failed += done.returncode != 0
         parts += [f"## bench/{name}.py", done.stdout.strip()]
