@@ -123,7 +123,7 @@ class Checkpoints:
             async with self._ambient.timeout(_ANCHOR_SECONDS):
                 out, err = await process.communicate(note.encode())
         except (OSError, ValueError, TimeoutError) as error:
-            raise SettingsError(f"anchor `{self._anchor}` can't be run: {error or 'it took too long'}") from error
+            raise SettingsError(f"anchor `{self._anchor}` can't be run: {str(error) or 'it took too long'}") from error
         finally:
             if process is not None and process.returncode is None:
                 process.kill()
