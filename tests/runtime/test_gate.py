@@ -514,3 +514,28 @@ def test_nothing_is_written_by_looking(tmp_path: Path, monkeypatch: pytest.Monke
             assert seen == []
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("wrong", ["too many", "twice"])
+async def test_positional_arguments_that_do_not_fit_are_refused_and_in_the_journal(world: World, wrong: str) -> None:
+    world.policy(allow="true")
+    act = world.act()
+
+    async def agent(ctx: Context) -> str:
+        call: Any = ctx.call
+        try:
+            return str(await (call(act, "it", 1, 2) if wrong == "too many" else call(act, "it", what="that")))
+        except InvalidArguments as error:
+            return str(error)
+
+    async with world.runtime(one(agent, act)) as runtime:
+        report = await runtime.run("app", principal="me")
+    assert ("positional argument" if wrong == "too many" else "given twice") in str(report.output)
+    assert await world.kinds(report.run) == [
+        "run.started",
+        "task.started",
+        "call.rejected",
+        "task.finished",
+        "run.finished",
+    ]
+    assert world.done == []

@@ -16,7 +16,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 from remit.core.entries import Recorded
 from remit.core.lifecycle import CallStatus
 from remit.core.typed import Tool
-from remit.errors import InvalidArguments, JournalError, Misuse, RunError
+from remit.errors import JournalError, Misuse, RunError
 from remit.logs import bound, get
 from remit.runtime.ambient import stamp
 from remit.runtime.drafts import Ask
@@ -237,10 +237,12 @@ class Context:
 
 
 def _by_name(tool: Tool[..., Any], args: tuple[object, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    names = tuple(tool.spec.normal.get("properties", ()))
-    if len(args) > len(names):
-        raise InvalidArguments(f"tool `{tool.name}` takes {len(names)} arguments, not {len(args)}")
-    named = dict(zip(names, args, strict=False))
-    if twice := sorted(named.keys() & kwargs.keys()):
-        raise InvalidArguments(f"tool `{tool.name}`: argument `{twice[0]}` is given twice")
-    return {**named, **kwargs}
+    """Names positional arguments. One too many, or one given twice, gets a name that no tool has.
+
+    So it is refused where every call is, and the refusal is in the journal.
+    """
+    names = [*tool.spec.normal.get("properties", ()), *(f"positional argument {n + 1}" for n in range(len(args)))]
+    named = dict(kwargs)
+    for name, value in zip(names, args, strict=False):
+        named[f"{name}, given twice" if name in kwargs else name] = value
+    return named
