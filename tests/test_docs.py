@@ -343,7 +343,9 @@ def test_the_worked_example_of_the_journal_is_what_the_specification_gives() -> 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 NAMED = re.compile(r"`([\w/]+\.py)(?::([\w.]+))?`")
-NAMING = ("docs/guarantees.md", "docs/life-of-a-tool-call.md", "docs/trust.md", "docs/architecture.md")
+NAMING = tuple(
+    f"docs/{name}.md" for name in ("guarantees", "life-of-a-tool-call", "trust", "architecture", "compliance")
+)
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 
 

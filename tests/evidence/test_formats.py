@@ -144,7 +144,11 @@ async def test_the_document_is_one_that_prov_reads_and_that_says_who_acted_for_w
     model = importlib.import_module("prov.model")
     data = (await view(vault, "prov")).decode()
     found = model.ProvDocument.deserialize(content=data, format="json")
-    calls = [record for record in found.get_records(model.ProvActivity) if "/call/" in f"/{record.identifier}".replace(":", "/")]
+    calls = [
+        record
+        for record in found.get_records(model.ProvActivity)
+        if "/call/" in f"/{record.identifier}".replace(":", "/")
+    ]
     assert len(calls) == 11
     assert len(list(found.get_records(model.ProvDelegation))) >= 7
     assert any("reviewer" in str(record.identifier) for record in found.get_records(model.ProvAgent))

@@ -89,7 +89,13 @@ async def test_a_file_that_is_not_the_private_half_is_named_and_nothing_of_it_is
     await other.key()
     path, foreign = next(vault.keys.iterdir()), next(other.keys.iterdir()).read_text(encoding="utf-8")
     own = path.read_text(encoding="utf-8")
-    for text in (foreign.encode(), b"", own[:-10].encode(), own.replace("PRIVATE+KEY+", "").encode(), b"\xff" + own.encode()):
+    for text in (
+        foreign.encode(),
+        b"",
+        own[:-10].encode(),
+        own.replace("PRIVATE+KEY+", "").encode(),
+        b"\xff" + own.encode(),
+    ):
         path.write_bytes(text)
         async with await Journal.open(vault.url) as journal:
             with pytest.raises(BadInput) as caught:

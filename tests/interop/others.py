@@ -33,6 +33,7 @@ def main() -> None:
     reader = tlog.FileSystemTileReader(Path(given["tiles"]))
     if tlog.tree_root_from_tiles(reader, len(leaves)) != tree.root():
         problems.append("tiles")
+    tlog.audit_tiles(reader, len(leaves), tree.root(), entries=True)  # raises where a tile or an entry differs
     sys.stdout.write(json.dumps(problems))
 
 

@@ -21,7 +21,8 @@ import pytest
 from remit.core.entries import Head, PolicyLoaded, seal
 from remit.core.merkle import leaf_hash, verify_consistency, verify_inclusion
 from remit.core.notes import Checkpoint, SignerKey, VerifierKey, open_note
-from remit.store.integrator import Integrator, Tree
+from remit.export.tiles import write_tiles
+from remit.store.integrator import Integrator
 from remit.store.journal import Append, Journal
 
 HERE = Path(__file__).parent
@@ -52,10 +53,7 @@ async def _request(folder: Path, size: int) -> dict[str, Any]:
             {"old": index + 1, "size": size, "proof": _texts(await integrator.consistency(index + 1, size))}
             for index in some
         ]
-        tiles = await journal.query(lambda connection: list(Tree(connection).tiles(size)))
-    for path, data in tiles:
-        (folder / "log" / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / "log" / path).write_bytes(data)
+        await write_tiles(journal, folder / "log", note)
     return {
         "key": str(KEY.verifier),
         "note": note,

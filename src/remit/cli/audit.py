@@ -10,7 +10,7 @@ import click
 
 from remit.cli.output import escaped, folded, heading, mark, print_json
 from remit.cli.settings import asynchronous, json_option, keys_option, settings, store_option
-from remit.cli.tracing import erase, prove, trace
+from remit.cli.tracing import erase, prove, tiles, trace
 from remit.core.notes import VerifierKey
 from remit.errors import BadInput, UnknownId
 from remit.export.bundle import Request, export_view
@@ -19,6 +19,7 @@ from remit.export.formats import FORMATS
 from remit.export.select import Selection, select_runs
 from remit.export.withhold import withholding
 from remit.runtime.ambient import System, stamp, user
+from remit.runtime.checkpoints import Checkpoints
 from remit.runtime.keys import KeyRing
 from remit.store.journal import Journal
 from remit.store.projections import Projections
@@ -31,7 +32,7 @@ def audit() -> None:
     """Export the journal and verify exports."""
 
 
-for command in (trace, prove, erase):
+for command in (trace, prove, tiles, erase):
     audit.add_command(command)
 
 
@@ -84,6 +85,7 @@ async def export(
             wanted = None if all_ else list(await select_runs(journal, selection))
         if wanted == []:
             raise UnknownId("no run meets these conditions: `remit runs list` shows what there is")
+        await Checkpoints(journal, ring, System(), found.anchor).make()  # and anchored, before anything leaves
         request = Request(
             stamp(System().now()),
             f"operator:{user()}",

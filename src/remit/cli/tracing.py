@@ -1,4 +1,4 @@
-"""`remit audit trace`, `prove` and `erase`."""
+"""`remit audit trace`, `prove`, `tiles` and `erase`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import Any
 import click
 
 from remit.cli.output import escaped, fields, folded, heading, mark, moment, print_json, value
-from remit.cli.settings import asynchronous, json_option, settings, store_option
+from remit.cli.settings import asynchronous, json_option, keys_option, settings, store_option
 from remit.errors import BadInput
+from remit.export.tiles import write_tiles
 from remit.runtime.ambient import System, user
+from remit.runtime.checkpoints import Checkpoints
 from remit.runtime.erasing import Selection
 from remit.runtime.erasing import erase as erase_values
+from remit.runtime.keys import KeyRing
 from remit.runtime.tracing import prove as prove_call
 from remit.runtime.tracing import trace as trace_calls
 from remit.store.journal import Journal
@@ -62,6 +65,29 @@ async def prove(call: str, output: str | None, store: str | None, as_json: bool)
         print_json([{"call": call, "proof": proof, "output": output or ""}])
     elif output is None:
         click.echo(proof, nl=False)
+
+
+@click.command()
+@click.argument("folder", metavar="DIR")
+@keys_option
+@store_option
+@json_option
+@asynchronous
+async def tiles(folder: str, keys: str | None, store: str | None, as_json: bool) -> None:
+    """Publish the journal's tree in DIR as C2SP tlog-tiles: a static log that other people's clients can read.
+
+    Entries are in it, values are not. Said again, it adds what is new.
+    """
+    found = settings(store=store, keys=keys)
+    async with await Journal.open(found.store, create=False) as journal:
+        note = await Checkpoints(journal, KeyRing(found.keys), System(), found.anchor).make()
+        if note is None:
+            raise BadInput("a published log is signed, and the journal has no key: make one with `remit keys new`")
+        count = await write_tiles(journal, Path(folder), note)
+    if as_json:
+        return print_json([{"folder": folder, "files": count}])
+    click.echo(f"{heading(escaped(folder))}: {count} files written")
+    return None
 
 
 @click.command()

@@ -479,9 +479,7 @@ def main() -> int:
     parser.add_argument("--checkpoint", help="a file with a checkpoint you hold: the journal must begin with it")
     said = parser.parse_args()
     try:
-        held = Path(said.checkpoint).read_text("utf-8") if said.checkpoint is not None else ""
-        if said.checkpoint is not None and not held:
-            raise ValueError(f"{said.checkpoint} is empty")
+        held = Path(said.checkpoint).read_text("utf-8") or "(empty)" if said.checkpoint is not None else ""
         journal, notes = check(said.key, held)
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         sys.stderr.write(f"this export can't be read: {type(error).__name__}: {error}\n")
