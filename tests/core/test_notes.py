@@ -32,8 +32,8 @@ def test_the_note_of_the_go_documentation_opens_with_its_key() -> None:
     """The example of golang.org/x/mod/sumdb/note."""
     key = VerifierKey.parse("PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW")
     text = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n"
-    signature = "\u2014 PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FF"
-        "YC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n"
+    data = "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM="
+    signature = f"\u2014 PeterNeumann {data}\n"
     assert open_note(f"{text}\n{signature}", [key]) == (text, (key,))
 
 

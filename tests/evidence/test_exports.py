@@ -99,7 +99,8 @@ async def test_a_journal_that_was_changed_is_not_exported(vault: Vault, what: st
         (Runs(principal="me"), "012"), (Runs(principal="you"), ""), (Runs(tool="act"), "012"), (Runs(tool="other"), ""),
         (Runs(outcome="deny"), "1"), (Runs(outcome="allow"), "012"), (Runs(tool="act", outcome="allow"), "02"),
         (Runs(tool="look", outcome="deny"), ""), (Runs(since="2026-01-05T09:00:00.000000Z"), "012"),
-        (Runs(since="2026-01-06"), ""), (Runs(until="2026-01-05T09:00:00.000000Z"), ""), (Runs(until="2026-01-06"), "012"),
+        (Runs(since="2026-01-06"), ""), (Runs(until="2026-01-05T09:00:00.000000Z"), ""),
+        (Runs(until="2026-01-06"), "012"),
     ],
 )  # fmt: skip
 async def test_runs_are_chosen_by_what_is_said_of_them(

@@ -1,0 +1,498 @@
+"""Checks the export of a Remit journal that this file lies in, with nothing but Python's standard library.
+
+    python -I verify.py [--key NAME+ID+BASE64]... [--checkpoint FILE]
+
+It checks each file's SHA-256, every entry's bytes and hash chain, the Merkle tree or the proofs, the signatures
+on checkpoint and manifest, every disclosed value against its commitment, and that no tool ran without an allow
+verdict for exactly that call before it, nor an approval counted twice, late, or for another call. It does not
+make the decisions again: `remit audit verify` does. Exit codes: 0 it holds, 1 it doesn't, 2 it can't be read.
+
+Without --key, signatures are checked against the keys in the bundle: compare those with the ones you got elsewhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+GENESIS = "0" * 64
+FILES = ("entries.jsonl", "payloads.jsonl", "artifacts.jsonl", "README.txt")
+
+# --- Ed25519 verification (RFC 8032 section 5.1.7) -----------------------------------------------------
+
+P = 2**255 - 19
+L = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, P - 2, P) % P
+ROOT = pow(2, (P - 1) // 4, P)
+Point = tuple[int, int, int, int]
+
+
+def _add(a: Point, b: Point) -> Point:
+    (x1, y1, z1, t1), (x2, y2, z2, t2) = a, b
+    e, f = (y1 - x1) * (y2 - x2) % P, (y1 + x1) * (y2 + x2) % P
+    c, d = 2 * D * t1 * t2 % P, 2 * z1 * z2 % P
+    h, g, k, m = f - e, d - c, d + c, f + e
+    return h * g % P, k * m % P, g * k % P, h * m % P
+
+
+def _times(number: int, point: Point) -> Point:
+    total: Point = (0, 1, 1, 0)
+    while number:
+        if number & 1:
+            total = _add(total, point)
+        point, number = _add(point, point), number >> 1
+    return total
+
+
+def _point(data: bytes) -> Point | None:
+    y = int.from_bytes(data, "little")
+    sign, y = y >> 255, y & (2**255 - 1)
+    if y >= P:
+        return None
+    square = (y * y - 1) * pow(D * y * y + 1, P - 2, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    if (x * x - square) % P:
+        x = x * ROOT % P
+    if (x * x - square) % P or (x == 0 and sign):
+        return None
+    if x & 1 != sign:
+        x = P - x
+    return x, y, 1, x * y % P
+
+
+def ed25519_holds(public: bytes, text: bytes, signature: bytes) -> bool:
+    """Says whether `signature` is that of `public` over `text`."""
+    if len(public) != 32 or len(signature) != 64:
+        return False
+    key, commit = _point(public), _point(signature[:32])
+    scalar = int.from_bytes(signature[32:], "little")
+    base = _point((4 * pow(5, P - 2, P) % P).to_bytes(32, "little"))
+    if key is None or commit is None or base is None or scalar >= L:
+        return False
+    challenge = int.from_bytes(hashlib.sha512(signature[:32] + public + text).digest(), "little") % L
+    left, right = _times(scalar, base), _add(commit, _times(challenge, key))
+    return not (left[0] * right[2] - right[0] * left[2]) % P and not (left[1] * right[2] - right[1] * left[2]) % P
+
+
+# --- the Merkle tree (RFC 6962 section 2.1, checks of RFC 9162 section 2.1) -----------------------------
+
+
+def _node(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+class Tree:
+    """The right edge of a tree that entries are added to one by one."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._edge: list[bytes] = []
+
+    def add(self, leaf: bytes) -> None:
+        number = self.size
+        while number & 1:
+            leaf, number = _node(self._edge.pop(), leaf), number >> 1
+        self._edge.append(leaf)
+        self.size += 1
+
+    def root(self) -> bytes:
+        if not self._edge:
+            return hashlib.sha256(b"").digest()
+        root = self._edge[-1]
+        for left in reversed(self._edge[:-1]):
+            root = _node(left, root)
+        return root
+
+
+def is_included(leaf: bytes, index: int, size: int, root: bytes, proof: list[bytes]) -> bool:
+    node, last = index, size - 1
+    if not 0 <= index < size:
+        return False
+    for hash in proof:
+        if last == 0:
+            return False
+        if node & 1 or node == last:
+            leaf = _node(hash, leaf)
+            while not node & 1 and node:
+                node, last = node >> 1, last >> 1
+        else:
+            leaf = _node(leaf, hash)
+        node, last = node >> 1, last >> 1
+    return last == 0 and leaf == root
+
+
+def is_consistent(old: int, new: int, old_root: bytes, new_root: bytes, proof: list[bytes]) -> bool:
+    if not 0 < old <= new:
+        return False
+    if old == new:
+        return not proof and old_root == new_root
+    path = [old_root, *proof] if not old & (old - 1) else proof
+    if not path:
+        return False
+    node, last = old - 1, new - 1
+    while node & 1:
+        node, last = node >> 1, last >> 1
+    before = after = path[0]
+    for hash in path[1:]:
+        if last == 0:
+            return False
+        if node & 1 or node == last:
+            before, after = _node(hash, before), _node(hash, after)
+            while not node & 1 and node:
+                node, last = node >> 1, last >> 1
+        else:
+            after = _node(after, hash)
+        node, last = node >> 1, last >> 1
+    return last == 0 and before == old_root and after == new_root
+
+
+# --- signed notes (C2SP signed-note, tlog-checkpoint) ---------------------------------------------------
+
+
+def open_note(note: str, keys: list[str]) -> str:
+    """Returns the text of a note that one of `keys` signed. Raises ValueError."""
+    text, gap, tail = note.rpartition("\n\n")
+    text += "\n"
+    if not gap or not tail.endswith("\n"):
+        raise ValueError("not a signed note: no text, blank line and signatures")
+    known = {}
+    for key in keys:
+        name, id, data = key.strip().split("+", 2)
+        known[name, bytes.fromhex(id)] = base64.b64decode(data, validate=True)[1:]
+    signed = False
+    for line in tail.removesuffix("\n").split("\n"):
+        name, _, data = line.removeprefix("\u2014 ").rpartition(" ")
+        signature = base64.b64decode(data, validate=True)
+        if not line.startswith("\u2014 ") or not name or base64.b64encode(signature).decode() != data:
+            raise ValueError("not a signed note: a line after the text is no signature")
+        public = known.get((name, signature[:4]))
+        if public is None:
+            continue
+        if not ed25519_holds(public, text.encode(), signature[4:]):
+            raise ValueError(f"the signature of key {name} is not over this text")
+        signed = True
+    if not signed:
+        raise ValueError("no key that is known here signed it")
+    return text
+
+
+def read_checkpoint(text: str) -> tuple[str, int, bytes]:
+    origin, size, root = text.split("\n")[:3]
+    return origin, int(size), base64.b64decode(root, validate=True)
+
+
+# --- the journal ---------------------------------------------------------------------------------------
+
+
+def canonical(value: object) -> bytes:
+    """RFC 8785 for what entries hold: no floats, keys in ASCII."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def commitments(kind: str, body: dict[str, Any]) -> dict[str, str]:
+    """What an entry commits to, by the path of the payload."""
+    found: dict[str, Any] = {}
+    if kind == "call.decided":
+        found = {f"/args/{name}": said for name, said in body["call"]["args"].items()}
+    if kind in ("call.decided", "call.decided_again"):
+        found |= {"/facts": body["facts"], "/reasons": body["verdict"].get("reasons")}
+    elif kind == "call.rejected":
+        found = {"/args": body["args"], "/error": body["error"]}
+    else:
+        found = {f"/{n}": body.get(n) for n in ("input", "output", "result", "error", "shown", "reason")}
+    return {path: said for path, said in found.items() if said is not None}
+
+
+def call_digest(run: str, principal: str, call: dict[str, Any]) -> str:
+    said = {name: call[name] for name in ("agent", "args", "id", "task", "tool", "tool_digest", "version")}
+    return hashlib.sha256(canonical({**said, "run": run, "principal": principal})).hexdigest()
+
+
+def idempotency_key(digest: str) -> str:
+    return hashlib.sha256(b"remit idempotency key v1\x00" + digest.encode()).hexdigest()[:40]
+
+
+class Journal:
+    """The entries so far, and what is wrong with them."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self.heads: dict[str, tuple[int, str]] = {}
+        self.tree = Tree()
+        self.runs: dict[str, dict[str, Any]] = {}
+        self.calls: dict[str, dict[str, dict[str, Any]]] = {}
+        self.reviews: dict[str, dict[str, Any]] = {}
+        self.reviews_of: dict[str, list[str]] = {}
+        self.over: set[str] = set()
+        self.used: dict[str, str] = {}
+        self.effects = 0
+
+    def bad(self, place: str, what: str) -> None:
+        if len(self.problems) < 1_000:
+            self.problems.append(f"{place}: {what}")
+
+    def entry(self, number: int, line: bytes, payloads: Payloads) -> None:
+        place = f"entries.jsonl:{number}"
+        self.tree.add(hashlib.sha256(b"\x00" + line).digest())
+        try:
+            entry = json.loads(line)
+            stream, seq, kind, body = entry["stream"], entry["seq"], entry["kind"], entry["body"]
+            place += f": {stream}#{seq} {kind}"
+            if canonical(entry) != line:
+                self.bad(place, "these are not the canonical bytes of an entry")
+            last, hash = self.heads.get(stream, (-1, GENESIS))
+            if seq != last + 1 or entry["prev"] != hash:
+                self.bad(place, f"it does not follow #{last} of its stream")
+            self.heads[stream] = (seq, hashlib.sha256(b"\x00" + line).hexdigest())
+            given = payloads.of(stream, seq)
+            for path, said in commitments(kind, body).items():
+                found = given.pop(path, None)
+                if found and hashlib.sha256(b"remit payload v1\x00" + found[0] + found[1]).hexdigest() != said:
+                    self.bad(place, f"{path}: the value is not what the entry committed to")
+            for path in given:
+                self.bad(place, f"{path}: a value that no entry commits to")
+            if stream in self.over:
+                self.bad(place, "it comes after the end of its run")
+            self.meaning(place, stream, kind, entry["at"], body)
+            self.forget(stream, kind, body)
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            self.bad(place, f"not an entry: {type(error).__name__}: {error}")
+
+    def meaning(self, place: str, stream: str, kind: str, at: str, body: dict[str, Any]) -> None:
+        """Follows the calls: no effect without its verdict, no approval but for its call, in time and once."""
+        if kind == "run.started":
+            self.runs[stream], self.calls[stream] = body, {}
+        elif kind == "review.opened":
+            self.reviews[stream] = {**body, "ruled": None, "consumed": False, "ended": False}
+            self.reviews_of.setdefault(f"run/{body['run']}", []).append(stream)
+        elif kind == "review.ruled":
+            review = self.reviews[stream]
+            if body["digest"] != review["digest"] or at >= review["expires"] or review["ruled"]:
+                self.bad(place, "a ruling for another call, after the deadline, or a second one")
+            review["ruled"] = {**body, "hash": self.heads[stream][1]}
+            review["ended"] = not body["approved"]
+        elif kind in ("review.consumed", "review.expired", "review.withdrawn"):
+            self.reviews[stream]["ended"] = True
+            self.reviews[stream]["consumed"] = kind == "review.consumed"
+        elif kind == "call.decided":
+            self.decided(place, stream, body)
+        elif kind in ("call.decided_again", "call.intended_again"):
+            call = self.calls[stream][body["id"]]
+            if kind == "call.decided_again" or body["because"] == "ruled":
+                self.approved(place, at, call, body, used=bool(body.get("key")))
+            if kind == "call.decided_again":
+                call |= {"outcome": body["verdict"]["outcome"], "key": body.get("key", "")}
+                call["reviews"] = body.get("reviews", [])
+        elif kind == "call.in_doubt":
+            self.calls[stream][body["id"]]["reviews"] = [body["review"]]
+            self.calls[stream][body["id"]]["doubt"] = True
+        elif kind == "call.refused":
+            self.calls[stream][body["id"]]["outcome"] = "deny"
+        elif kind == "call.settled":
+            self.settled(place, stream, body)
+
+    def forget(self, stream: str, kind: str, body: dict[str, Any]) -> None:
+        """Drops what nothing can refer to any more: a run that is over, and its reviews when they are, too."""
+        run = stream
+        if kind == "run.finished":
+            del self.runs[run], self.calls[run]
+            self.over.add(run)
+        elif stream in self.reviews:
+            run = f"run/{self.reviews[stream]['run']}"
+        if run not in self.over:
+            return
+        for name in self.reviews_of.pop(run, []):
+            if self.reviews[name]["ended"]:
+                self.used_up(name, self.reviews.pop(name))
+                self.over.add(name)
+            else:
+                self.reviews_of.setdefault(run, []).append(name)
+
+    def used_up(self, stream: str, review: dict[str, Any]) -> None:
+        if review["consumed"] != (self.used.pop(review["review"], None) is not None):
+            self.bad(stream, "an approval is used exactly where a call is intended, and here it is not")
+
+    def decided(self, place: str, stream: str, body: dict[str, Any]) -> None:
+        call, run = body["call"], self.runs[stream]
+        if call_digest(run["run"], run["principal"], call) != call["digest"]:
+            self.bad(place, "the call's digest is not the digest of what it says")
+        if call["id"] in self.calls[stream]:
+            self.bad(place, "this call was decided before")
+        outcome, key = body["verdict"]["outcome"], body.get("key", "")
+        if bool(key) != (outcome == "allow"):
+            self.bad(place, f"the verdict is {outcome}, but it was {'intended' if key else 'not intended'}")
+        self.calls[stream][call["id"]] = {
+            "digest": call["digest"], "outcome": outcome, "key": key, "reviews": body.get("reviews", []), "done": False,
+        }  # fmt: skip
+
+    def approved(self, place: str, at: str, call: dict[str, Any], body: dict[str, Any], *, used: bool) -> None:
+        rulings = {ruling["review"]: ruling["hash"] for ruling in body.get("rulings", [])}
+        if set(rulings) != set(call["reviews"]) or not rulings:
+            self.bad(place, "it does not rest on a ruling in each of the call's reviews")
+        for id, hash in rulings.items():
+            review = self.reviews.get(f"review/{id}")
+            ruled = review and review["ruled"]
+            if not review or not ruled or ruled["hash"] != hash or not ruled["approved"]:
+                self.bad(place, f"review {id} holds no such approval before it")
+            elif ruled["digest"] != call["digest"] or at >= review["expires"]:
+                self.bad(place, f"the approval in review {id} is for another call, or had expired")
+            if used and id in self.used:
+                self.bad(place, f"the approval in review {id} was used before, at {self.used[id]}")
+            if used:
+                self.used[id] = place
+
+    def settled(self, place: str, stream: str, body: dict[str, Any]) -> None:
+        call = self.calls[stream][body["id"]]
+        if call["done"]:
+            self.bad(place, "this call was settled before")
+        call["done"] = True
+        self.effects += 1
+        if call["outcome"] != "allow" or call["key"] != idempotency_key(call["digest"]):
+            self.bad(place, "an effect without an allow verdict for exactly this call before it")
+
+
+class Payloads:
+    """The values, read beside the entries: they stand in the same order."""
+
+    def __init__(self) -> None:
+        self._rows = self._read()
+        self._next = next(self._rows, None)
+
+    def of(self, stream: str, seq: int) -> dict[str, tuple[bytes, bytes]]:
+        """Returns salt and value of each value of an entry, by path."""
+        found: dict[str, tuple[bytes, bytes]] = {}
+        while self._next is not None and self._next[1:3] == (stream, seq):
+            number, _, _, path, *value = self._next
+            if path in found:
+                raise ValueError(f"payloads.jsonl:{number}: a second value for {path}")
+            found[path] = (value[0], value[1])
+            self._next = next(self._rows, None)
+        return found
+
+    def left(self) -> Iterator[tuple[int, str]]:
+        """Yields line and name of those that no entry has taken."""
+        while self._next is not None:
+            number, stream, seq, path = self._next[:4]
+            yield number, f"{stream}#{seq} {path}"
+            self._next = next(self._rows, None)
+
+    def _read(self) -> Iterator[tuple[int, str, int, str, bytes, bytes]]:
+        for number, line in lines("payloads.jsonl"):
+            row = json.loads(line)
+            yield number, row["stream"], row["seq"], row["path"], bytes.fromhex(row["salt"]), row["value"].encode()
+
+
+def lines(name: str) -> Iterator[tuple[int, bytes]]:
+    with (HERE / name).open("rb") as file:
+        for number, line in enumerate(file, 1):
+            yield number, line[:-1] if line.endswith(b"\n") else line + b" (cut)"
+
+
+def check_tree(journal: Journal, manifest: dict[str, Any], keys: list[str], held: str, demanded: bool) -> list[str]:
+    """Checks checkpoint, proofs and consistency; returns what could not be checked."""
+    if not (HERE / "checkpoint").exists() or not (HERE / "manifest.note").exists():
+        if demanded or held:
+            raise ValueError("the export is not signed")
+        return ["the export is not signed: the journal had no key"]
+    _, size, root = read_checkpoint(open_note((HERE / "checkpoint").read_text("utf-8"), keys))
+    if size != manifest["size"]:
+        journal.bad("checkpoint", f"it is of {size} entries, and the export of {manifest['size']}")
+    if manifest["scope"] == ["all"]:
+        if journal.tree.size != size or journal.tree.root() != root:
+            journal.bad("checkpoint", "the entries are not those that were signed")
+    else:
+        proved = set()
+        for number, line in lines("proofs.jsonl"):
+            row = json.loads(line)
+            seq, hash = journal.heads.get(row["stream"], (-1, GENESIS))
+            proof = [base64.b64decode(text) for text in row["proof"]]
+            if seq != row["seq"] or not is_included(bytes.fromhex(hash), row["index"], size, root, proof):
+                journal.bad(f"proofs.jsonl:{number}", f"{row['stream']} is not in the tree that was signed")
+            proved.add(row["stream"])
+        for stream in sorted(set(journal.heads) - proved):
+            journal.bad(stream, "there is no proof that it is in the tree")
+    if not held:
+        return []
+    _, old, old_root = read_checkpoint(open_note(held, keys))
+    row = json.loads((HERE / "consistency.json").read_text("utf-8"))
+    proof = [base64.b64decode(text) for text in row["proof"]]
+    if row["checkpoint"] != held or not is_consistent(old, size, old_root, root, proof):
+        journal.bad("consistency.json", "the journal does not begin with the entries of the checkpoint you hold")
+    return []
+
+
+def check(keys: list[str], held: str) -> tuple[Journal, list[str]]:
+    """Returns the journal with its problems, and what could not be checked."""
+    journal, notes, given = Journal(), [], bool(keys)
+    manifest = json.loads((HERE / "manifest.json").read_bytes())
+    if manifest["format"] != "remit export" or manifest["version"] != 1:
+        raise ValueError("it is not an export of version 1")
+    for name in dict.fromkeys((*FILES, *manifest["files"])):
+        if "/" in name or not (HERE / name).is_file() or _sha256(name) != manifest["files"].get(name):
+            journal.bad(name, "it is not the file that the manifest describes")
+    for path in sorted(HERE.iterdir()):
+        if path.name not in (*manifest["files"], "manifest.json", "manifest.note"):
+            notes.append(f"{path.name} is no part of the export")
+    if not keys:
+        keys = json.loads((HERE / "keys.json").read_text("utf-8"))
+        notes.append(f"signatures are checked against the bundle's own keys: {' '.join(keys) or 'none'}")
+    payloads = Payloads()
+    for number, line in lines("entries.jsonl"):
+        journal.entry(number, line, payloads)
+    for number, name in payloads.left():
+        journal.bad(f"payloads.jsonl:{number}", f"{name}: a value that no entry commits to, or one out of its place")
+    ends = {stream: {"entries": seq + 1, "head": hash} for stream, (seq, hash) in journal.heads.items()}
+    if ends != manifest["streams"]:
+        journal.bad("manifest.json", "the streams do not end where it says: entries were cut or added")
+    for stream, review in journal.reviews.items():
+        journal.used_up(stream, review)
+    try:
+        if (HERE / "manifest.note").exists():
+            text = open_note((HERE / "manifest.note").read_text("utf-8"), keys)
+            if text.split("\n")[1:3] != ["remit export manifest v1", _sha256("manifest.json")]:
+                journal.bad("manifest.note", "the manifest is not the one that was signed")
+        notes += check_tree(journal, manifest, keys, held, given or bool(manifest.get("signed")))
+    except ValueError as error:
+        journal.bad("signatures", str(error))
+    return journal, notes
+
+
+def _sha256(name: str) -> str:
+    hashed = hashlib.sha256()
+    with (HERE / name).open("rb") as file:
+        while block := file.read(1 << 20):
+            hashed.update(block)
+    return hashed.hexdigest()
+
+
+def main() -> int:
+    """Prints what was found and returns the exit code."""
+    parser = argparse.ArgumentParser(description="Checks the export that this file lies in.", allow_abbrev=False)
+    parser.add_argument("--key", action="append", default=[], help="a public key that you got elsewhere; repeatable")
+    parser.add_argument("--checkpoint", help="a file with a checkpoint you hold: the journal must begin with it")
+    said = parser.parse_args()
+    try:
+        held = Path(said.checkpoint).read_text("utf-8") or "(empty)" if said.checkpoint is not None else ""
+        journal, notes = check(said.key, held)
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        sys.stderr.write(f"this export can't be read: {type(error).__name__}: {error}\n")
+        return 2
+    out = sys.stdout.write
+    out(f"{journal.tree.size} entries in {len(journal.heads)} streams, {journal.effects} effects\n")
+    for note in notes:
+        out(f"note: {note}\n")
+    for problem in journal.problems[:20]:
+        out(f"problem: {problem}\n")
+    out("it holds\n" if not journal.problems else f"IT DOES NOT HOLD: {len(journal.problems)} problems\n")
+    return 1 if journal.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
