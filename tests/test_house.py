@@ -235,9 +235,7 @@ def test_an_application_sees_the_lines_where_it_sees_its_own(caplog: pytest.LogC
 
     with caplog.at_level(logging.DEBUG), logs.bound(task="t-3"):
         logs.get("remit.planted").debug("seen")
-    assert [(record.name, record.getMessage()) for record in caplog.records] == [
-        ("remit.planted", "seen  task=t-3")
-    ]
+    assert [(record.name, record.getMessage()) for record in caplog.records] == [("remit.planted", "seen  task=t-3")]
 
 
 # --- packaging -----------------------------------------------------------------------------------------

@@ -41,8 +41,8 @@ def ledger() -> Iterator[sqlite3.Connection]:
     """The ledger: a payment's key can be booked once, and so can a supplier's document."""
     with _open(folder() / "ledger.db") as connection:
         connection.execute(
-            "CREATE TABLE IF NOT EXISTS payments (number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, vat TEXT NOT NULL,"
-            " reference TEXT NOT NULL, iban TEXT NOT NULL, amount TEXT NOT NULL, currency TEXT NOT NULL,"
+            "CREATE TABLE IF NOT EXISTS payments (number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE,"
+            " vat TEXT NOT NULL, reference TEXT NOT NULL, iban TEXT NOT NULL, amount TEXT NOT NULL, currency TEXT NOT NULL,"
             " UNIQUE (vat, reference))"
         )
         yield connection

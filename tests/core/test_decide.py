@@ -41,9 +41,7 @@ BROKEN = Failure("no such field", 1, 1)
 VALUES: tuple[object, ...] = (True, False, BROKEN)
 
 
-def make(
-    effect: Outcome, value: object, id: str = "", *, queue: str = "", negated: bool = False
-) -> CompiledRule:
+def make(effect: Outcome, value: object, id: str = "", *, queue: str = "", negated: bool = False) -> CompiledRule:
     name = id or f"{effect.value}-{'error' if value is BROKEN else str(value).lower()}"
     queue = queue or ("finance" if effect is ESCALATE else "")
     hit = RuleHit("p", name, f"digest of {name}", effect, queue)
@@ -74,9 +72,7 @@ SPACE = list(itertools.product(subsets(VALUES), repeat=3))
 def oracle(allows: tuple[object, ...], escalates: tuple[object, ...], denies: tuple[object, ...]) -> Outcome:
     """The contract as numbers: 0 allows, 1 escalates, 2 denies; grants by the least, ceilings by the most."""
     grants = [2, *(1 for value in escalates if value is True), *(0 for value in allows if value is True)]
-    ceilings = (
-        [0] + [1 for value in escalates if value is not False] + [2 for value in denies if value is not False]
-    )
+    ceilings = [0] + [1 for value in escalates if value is not False] + [2 for value in denies if value is not False]
     return [ALLOW, ESCALATE, DENY][max(min(grants), max(ceilings))]
 
 
@@ -112,9 +108,7 @@ def test_a_verdict_names_what_determined_it_and_everything_that_broke() -> None:
         assert all(hit.error for hit in verdict.broken)
         assert len(verdict.broken) == sum(BROKEN in values for values in case)
         assert {hit for hit in verdict.rules if hit.error} <= set(verdict.broken)
-        assert len(verdict.reasons) == max(1, len(verdict.rules)) + len(
-            set(verdict.broken) - set(verdict.rules)
-        )
+        assert len(verdict.reasons) == max(1, len(verdict.rules)) + len(set(verdict.broken) - set(verdict.rules))
         assert verdict.queues == (("finance",) if effect is ESCALATE else ())
         assert verdict.policies == "d" * 64
 
@@ -144,13 +138,9 @@ def test_only_the_rules_of_the_tool_are_evaluated() -> None:
 
 # --- what never changes it -----------------------------------------------------------------------------
 
-RULES = st.builds(
-    make, st.sampled_from(Outcome), st.sampled_from(VALUES), st.from_regex("[a-z]{4}", fullmatch=True)
-)
+RULES = st.builds(make, st.sampled_from(Outcome), st.sampled_from(VALUES), st.from_regex("[a-z]{4}", fullmatch=True))
 SETS = st.lists(RULES, max_size=8, unique_by=lambda rule: rule.id)
-AGREED = st.dictionaries(
-    st.just("finance"), st.frozensets(st.sampled_from(["a", "b"]).map("digest of {}".format))
-)
+AGREED = st.dictionaries(st.just("finance"), st.frozensets(st.sampled_from(["a", "b"]).map("digest of {}".format)))
 
 
 @given(SETS, st.randoms(use_true_random=False))
@@ -196,9 +186,7 @@ def test_an_error_only_ever_makes_an_outcome_stricter(rules: list[CompiledRule],
 
 
 @given(SETS, st.lists(RULES, max_size=3, unique_by=lambda rule: rule.id))
-def test_shadow_rules_are_recorded_and_never_enforced(
-    rules: list[CompiledRule], shadow: list[CompiledRule]
-) -> None:
+def test_shadow_rules_are_recorded_and_never_enforced(rules: list[CompiledRule], shadow: list[CompiledRule]) -> None:
     plain = decided(*rules)
     shadowed = decide("pay", {}, policies(rules, shadow))
     assert replace(shadowed, shadow=()) == plain

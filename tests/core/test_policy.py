@@ -418,9 +418,7 @@ def test_a_bad_queues_file_is_refused_with_its_place(text: str, found: tuple[str
 
 
 def test_an_alias_bomb_is_refused_and_does_not_grow() -> None:
-    bomb = "a: &a [x, x]\n" + "".join(
-        f"{chr(98 + n)}: &{chr(98 + n)} [{f'*{chr(97 + n)}, ' * 9}]\n" for n in range(20)
-    )
+    bomb = "a: &a [x, x]\n" + "".join(f"{chr(98 + n)}: &{chr(98 + n)} [{f'*{chr(97 + n)}, ' * 9}]\n" for n in range(20))
     assert any("aliases (`*a`)" in problem.message for problem in problems(bomb))
 
 

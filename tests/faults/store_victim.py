@@ -40,9 +40,7 @@ def pair(number: int, run: Head, review: Head) -> tuple[Append, Head, Head]:
     sealed: list[Sealed] = []
     payloads = []
     for stream, head in ((f"run/{number}", run), (f"review/{number}", review)):
-        committed, payload = commit(
-            stream, head.seq + 1, "/value", b'"' + b"x" * 500 + b'"', b"0123456789abcdef"
-        )
+        committed, payload = commit(stream, head.seq + 1, "/value", b'"' + b"x" * 500 + b'"', b"0123456789abcdef")
         body = Recorded(id="t.1", task="t", what="now", value=committed)
         sealed.append(seal(stream, head, "2026-01-01T00:00:00.000000Z", "worker:victim", body))
         payloads.append(payload)

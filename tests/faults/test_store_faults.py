@@ -76,9 +76,7 @@ class Faults:
         if self._count == self._at >= 0 and when == self._when:
             self._at = -1
             self.fired = statement
-            raise self._raises or OperationalError(
-                statement, None, sqlite3.OperationalError("disk I/O error")
-            )
+            raise self._raises or OperationalError(statement, None, sqlite3.OperationalError("disk I/O error"))
 
 
 @pytest.fixture
@@ -236,14 +234,10 @@ async def test_a_disk_that_is_full_fails_the_append_and_room_makes_it_work_again
     assert await everything(url) == {"run/a": 2}
 
 
-async def test_a_lock_that_another_process_keeps_fails_the_append_with_the_remedy(
-    url: str, tmp_path: Path
-) -> None:
+async def test_a_lock_that_another_process_keeps_fails_the_append_with_the_remedy(url: str, tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / "remit.db", isolation_level=None)
     async with await Journal.open(url) as journal:
-        await journal.transact(
-            lambda connection: connection.exec_driver_sql("PRAGMA busy_timeout = 20").close()
-        )
+        await journal.transact(lambda connection: connection.exec_driver_sql("PRAGMA busy_timeout = 20").close())
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(JournalError, match="another process held the store's write lock"):
             await journal.append(with_payloads(entry("run/a")))
@@ -254,9 +248,7 @@ async def test_a_lock_that_another_process_keeps_fails_the_append_with_the_remed
     assert await everything(url) == {"run/a": 1}
 
 
-async def test_nothing_is_acknowledged_into_a_file_that_was_moved_or_replaced(
-    url: str, tmp_path: Path
-) -> None:
+async def test_nothing_is_acknowledged_into_a_file_that_was_moved_or_replaced(url: str, tmp_path: Path) -> None:
     path, aside = tmp_path / "remit.db", tmp_path / "aside.db"
     async with await Journal.open(url) as journal:
         await journal.append(with_payloads(entry("run/a")))
@@ -283,9 +275,7 @@ async def test_an_error_does_not_repeat_private_values(url: str, tmp_path: Path)
         assert "DE0212" not in "".join(traceback.format_exception(caught.value))
 
 
-async def test_a_store_that_can_not_be_opened_again_fails_loudly_until_it_can(
-    url: str, faults: Faults
-) -> None:
+async def test_a_store_that_can_not_be_opened_again_fails_loudly_until_it_can(url: str, faults: Faults) -> None:
     broken = False
 
     def connect(*_: object) -> None:
@@ -317,9 +307,7 @@ async def test_a_writer_that_died_fails_its_waiters_and_all_that_come_later(url:
     faults.arm(3, "before", Died())
     release()
     outcomes = await asyncio.gather(*waiting, return_exceptions=True)
-    assert {str(outcome) for outcome in outcomes} == {
-        "the journal's writer thread has died: open the journal again"
-    }
+    assert {str(outcome) for outcome in outcomes} == {"the journal's writer thread has died: open the journal again"}
     with pytest.raises(JournalError, match="died"):
         await journal.append(with_payloads(entry("run/a")))
     with pytest.raises(JournalError, match="died"):

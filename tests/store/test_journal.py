@@ -148,9 +148,7 @@ async def test_an_append_to_several_streams_is_all_or_nothing(journal: Journal, 
     assert [len(await journal.read(stream)) for stream in ("run/a", "review/a")] == [1, 2]
 
 
-async def test_an_append_holds_only_while_the_streams_it_names_are_unchanged(
-    journal: Journal, chain: Chain
-) -> None:
+async def test_an_append_holds_only_while_the_streams_it_names_are_unchanged(journal: Journal, chain: Chain) -> None:
     first, second = chain("policy", 2)
     await journal.append(Append((first,)))
     run = chain("run/a")
@@ -202,13 +200,9 @@ async def test_one_number_of_a_stream_is_written_once_whoever_tries(url: str, ch
         assert len(await two.read("run/a")) == 21
 
 
-def test_one_number_of_a_stream_is_written_once_across_processes(
-    url: str, script: Callable[..., list[str]]
-) -> None:
+def test_one_number_of_a_stream_is_written_once_across_processes(url: str, script: Callable[..., list[str]]) -> None:
     processes = [
-        subprocess.Popen(
-            script("appender.py", url, "run/a", f"worker:{number}", 25), stdout=subprocess.PIPE, text=True
-        )
+        subprocess.Popen(script("appender.py", url, "run/a", f"worker:{number}", 25), stdout=subprocess.PIPE, text=True)
         for number in range(3)
     ]
     won = [[int(line) for line in process.communicate(timeout=60)[0].split()] for process in processes]
@@ -235,9 +229,7 @@ async def test_another_journal_reads_what_was_acknowledged(url: str, chain: Chai
             assert await reader.head("run/a") == await writer.head("run/a") == head
 
 
-async def test_closing_waits_for_what_was_enqueued_and_refuses_what_comes_after(
-    url: str, chain: Chain
-) -> None:
+async def test_closing_waits_for_what_was_enqueued_and_refuses_what_comes_after(url: str, chain: Chain) -> None:
     journal = await Journal.open(url)
     futures = [journal.enqueue(Append((entry,))) for entry in chain("run/a", 50)]
     await journal.close()
@@ -253,9 +245,7 @@ async def test_closing_waits_for_what_was_enqueued_and_refuses_what_comes_after(
         assert len(await again.read("run/a")) == 50
 
 
-async def test_a_cancelled_waiter_takes_nothing_back_and_breaks_nothing(
-    journal: Journal, chain: Chain
-) -> None:
+async def test_a_cancelled_waiter_takes_nothing_back_and_breaks_nothing(journal: Journal, chain: Chain) -> None:
     release = await held(journal)
     first, second = (journal.enqueue(Append((entry,))) for entry in chain("run/a", 2))
     first.cancel()
@@ -301,9 +291,7 @@ async def test_waiting_ends_with_a_commit_of_another_process(
     assert await process.wait() == 0
 
 
-async def test_waiting_ends_with_a_commit_of_another_journal_after_an_idle_time(
-    url: str, chain: Chain
-) -> None:
+async def test_waiting_ends_with_a_commit_of_another_journal_after_an_idle_time(url: str, chain: Chain) -> None:
     async with await Journal.open(url) as one, await Journal.open(url) as two:
         assert await one.wait(0, 0.05) == 0
         await two.append(Append(chain("run/a", 3)))  # while nobody watches

@@ -52,11 +52,7 @@ async def test_lapsed_leases_are_listed_longest_ago_first(journal: Journal) -> N
 async def test_of_many_who_take_a_run_at_once_one_gets_it(url: str) -> None:
     async with await Journal.open(url) as one, await Journal.open(url) as two:
         taken = await asyncio.gather(
-            *(
-                Leases(journal).take("a", f"{n} {m}", 0.0, 1.0)
-                for n, journal in enumerate((one, two))
-                for m in range(9)
-            )
+            *(Leases(journal).take("a", f"{n} {m}", 0.0, 1.0) for n, journal in enumerate((one, two)) for m in range(9))
         )
     assert sum(taken) == 1
 

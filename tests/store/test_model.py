@@ -68,9 +68,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.serial = 0
 
     @rule(which=st.integers(0, 1), plans=st.lists(plan, min_size=1, max_size=6))
-    def enqueue(
-        self, which: int, plans: list[tuple[list[tuple[str, int, str]], list[tuple[str, bool]], bool]]
-    ) -> None:
+    def enqueue(self, which: int, plans: list[tuple[list[tuple[str, int, str]], list[tuple[str, bool]], bool]]) -> None:
         appends, expected = [], []
         for parts, conditions, with_payload in plans:
             append = self._append(parts, conditions, with_payload)

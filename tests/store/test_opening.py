@@ -48,9 +48,7 @@ async def test_the_password_in_a_url_is_not_repeated() -> None:
     assert "secret" not in str(caught.value)
 
 
-async def test_a_relative_url_means_the_working_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_relative_url_means_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     async with await Journal.open("sqlite:///remit.db"):
         pass
@@ -102,12 +100,8 @@ async def test_a_device_is_no_store() -> None:
         await Journal.open("sqlite:////dev/null")
 
 
-@pytest.mark.parametrize(
-    "content", [b"not a database at all" * 100, b"x", b"SQLite format 3\x00" + b"\xff" * 5000]
-)
-async def test_a_file_that_is_no_database_is_refused_and_untouched(
-    path: Path, url: str, content: bytes
-) -> None:
+@pytest.mark.parametrize("content", [b"not a database at all" * 100, b"x", b"SQLite format 3\x00" + b"\xff" * 5000])
+async def test_a_file_that_is_no_database_is_refused_and_untouched(path: Path, url: str, content: bytes) -> None:
     path.write_bytes(content)
     for create in (True, False):
         with pytest.raises(SettingsError, match=f"`{path}`.*name another file"):
@@ -118,9 +112,7 @@ async def test_a_file_that_is_no_database_is_refused_and_untouched(
 @pytest.mark.parametrize(
     "statement", ["CREATE TABLE entries (x)", "PRAGMA user_version = 7", "PRAGMA application_id = 7"]
 )
-async def test_a_database_of_something_else_is_refused_and_untouched(
-    path: Path, url: str, statement: str
-) -> None:
+async def test_a_database_of_something_else_is_refused_and_untouched(path: Path, url: str, statement: str) -> None:
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute(statement)
     connection.close()
@@ -150,9 +142,7 @@ async def test_a_store_of_another_schema_is_refused(
 
 
 def test_a_store_that_can_not_be_written_is_refused(script: Callable[..., list[str]]) -> None:
-    done = subprocess.run(
-        script("unprivileged.py"), stdout=subprocess.PIPE, text=True, check=True, timeout=60
-    )
+    done = subprocess.run(script("unprivileged.py"), stdout=subprocess.PIPE, text=True, check=True, timeout=60)
     file, folder = done.stdout.splitlines()
     assert "remit.db` can't be written: let this user write there" in file
     assert "` can't be written: let this user write there" in folder

@@ -201,16 +201,12 @@ async def test_many_readers_at_once_agree(url: str) -> None:
         assert len(results[0]) == 10
 
 
-step = st.tuples(
-    st.sampled_from(["run/a", "run/b", "review/a", "review/b"]), st.integers(1, 3), st.booleans()
-)
+step = st.tuples(st.sampled_from(["run/a", "run/b", "review/a", "review/b"]), st.integers(1, 3), st.booleans())
 
 
 @given(st.lists(step, max_size=12), st.booleans())
 @settings(max_examples=25, deadline=None)
-def test_rebuilding_gives_what_following_along_gave(
-    steps: list[tuple[str, int, bool]], approved: bool
-) -> None:
+def test_rebuilding_gives_what_following_along_gave(steps: list[tuple[str, int, bool]], approved: bool) -> None:
     async def go(url: str) -> None:
         left: dict[str, list[Fact]] = {
             "run/a": a_run("a"), "run/b": a_run("b"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -132,12 +133,21 @@ def verify(ctx: click.Context, bundle: str, keys: tuple[str, ...], checkpoint: s
     Exit codes: 0 it holds, 1 it doesn't, 2 it is no export.
     """
     known = tuple(VerifierKey.parse(key) for key in keys)
-    found = check_bundle(Path(bundle), keys=known, held=read_text(checkpoint) if checkpoint else "")
+    held = read_text(checkpoint) if checkpoint else ""
+    shown = sys.stderr.isatty()
+    found = check_bundle(Path(bundle), keys=known, held=held, progress=_tick if shown else None)
+    if shown:
+        click.echo("\r\x1b[K", nl=False, err=True)
     if as_json:
         print_json([_row(found)])
     else:
         _print(bundle, found)
     ctx.exit(0 if found.ok else 1)
+
+
+def _tick(entries: int) -> None:
+    """Shows how far it is, on a terminal only."""
+    click.echo(f"\r{entries} entries checked", nl=False, err=True)
 
 
 def read_text(name: str) -> str:
