@@ -42,8 +42,8 @@ def ledger() -> Iterator[sqlite3.Connection]:
     with _open(folder() / "ledger.db") as connection:
         connection.execute(
             "CREATE TABLE IF NOT EXISTS payments (number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE,"
-            " vat TEXT NOT NULL, reference TEXT NOT NULL, iban TEXT NOT NULL, amount TEXT NOT NULL, currency TEXT NOT NULL,"
-            " UNIQUE (vat, reference))"
+            " vat TEXT NOT NULL, reference TEXT NOT NULL, iban TEXT NOT NULL, amount TEXT NOT NULL,"
+            " currency TEXT NOT NULL, UNIQUE (vat, reference))"
         )
         yield connection
 
