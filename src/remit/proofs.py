@@ -156,7 +156,11 @@ def _manifest(parts: Parts, keys: Sequence[VerifierKey]) -> str:
 
 
 def _checkpoint(data: bytes | None, keys: Sequence[VerifierKey]) -> Checkpoint:
-    return Checkpoint.parse(open_note(_text(data, "checkpoint"), keys)[0])
+    text, signed = open_note(_text(data, "checkpoint"), keys)
+    checkpoint = Checkpoint.parse(text)
+    if checkpoint.origin not in {key.name for key in signed}:
+        raise Tampered(f"the checkpoint is of `{checkpoint.origin}`, and that is not who signed it")
+    return checkpoint
 
 
 def _inclusion(data: bytes | None, checkpoint: Checkpoint, heads: Mapping[str, Head], bad: Report) -> None:

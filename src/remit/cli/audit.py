@@ -86,7 +86,9 @@ async def export(
             wanted = None if all_ else list(await select_runs(journal, selection))
         if wanted == []:
             raise UnknownId("no run meets these conditions: `remit runs list` shows what there is")
-        await Checkpoints(journal, ring, System(), found.anchor).make()  # and anchored, before anything leaves
+        checkpoints = Checkpoints(journal, ring, System(), found.anchor)
+        await checkpoints.check_anchor()
+        await checkpoints.make()  # and anchored, before anything leaves
         request = Request(
             stamp(System().now()),
             f"operator:{user()}",

@@ -80,7 +80,9 @@ async def tiles(folder: str, keys: str | None, store: str | None, as_json: bool)
     """
     found = settings(store=store, keys=keys)
     async with await Journal.open(found.store, create=False) as journal:
-        note = await Checkpoints(journal, KeyRing(found.keys), System(), found.anchor).make()
+        checkpoints = Checkpoints(journal, KeyRing(found.keys), System(), found.anchor)
+        await checkpoints.check_anchor()
+        note = await checkpoints.make()
         if note is None:
             raise BadInput("a published log is signed, and the journal has no key: make one with `remit keys new`")
         count = await write_tiles(journal, Path(folder), note)

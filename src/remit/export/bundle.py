@@ -46,7 +46,7 @@ _README = """This is an export of a Remit journal: what agents asked for, what w
 ruled, and what was done.
 
 Check it with:      remit audit verify <this folder or zip>
-or without Remit:   python verify.py
+or without Remit:   python -I verify.py
 
 entries.jsonl holds the journal's entries, one a line, exactly as they were stored and hashed. Every entry names
 the hash of the one before it in its stream. payloads.jsonl holds the values (arguments, results, reasons) that

@@ -31,7 +31,7 @@ def write(runs: Iterable[RunRows], about: Mapping[str, str]) -> Iterator[bytes]:
         "<!doctype html>\n<html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
         f'<meta http-equiv=Content-Security-Policy content="{_POLICY}"><title>Remit export</title>'
         f"<style>{_STYLE}</style>\n<h1>What the agents asked for, and what was decided</h1>\n"
-        "<p>This page is a view. The evidence is in the files beside it: <code>python verify.py</code> checks them."
+        "<p>This page is a view. The evidence is in the files beside it: <code>python -I verify.py</code> checks them."
         "</p>\n"
         f"{_table(about)}\n"
     ).encode()

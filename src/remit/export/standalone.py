@@ -219,6 +219,23 @@ def idempotency_key(digest: str) -> str:
     return hashlib.sha256(b"remit idempotency key v1\x00" + digest.encode()).hexdigest()[:40]
 
 
+STATUS = {"allow": "intended", "escalate": "waiting", "deny": "refused"}
+STEPS = {
+    **{("waiting", outcome): status for outcome, status in STATUS.items()},
+    ("waiting", "refused"): "refused", ("intended", "settled"): "settled", ("intended", "in_doubt"): "in_doubt",
+    ("intended", "again"): "intended", ("in_doubt", "again"): "intended", ("in_doubt", "in_doubt"): "in_doubt",
+    ("in_doubt", "settled"): "settled", ("open", "approved"): "approved", ("open", "denied"): "denied",
+    ("open", "expired"): "expired", ("open", "withdrawn"): "withdrawn", ("approved", "expired"): "expired",
+    ("approved", "withdrawn"): "withdrawn", ("approved", "consumed"): "consumed",
+}  # fmt: skip
+KINDS = {
+    "run.started", "run.owned", "run.finished", "task.started", "task.expanded", "task.finished", "task.skipped",
+    "call.decided", "call.rejected", "call.decided_again", "call.refused", "call.settled", "call.in_doubt",
+    "call.intended_again", "call.recorded", "review.opened", "review.ruled", "review.expired", "review.consumed",
+    "review.withdrawn", "policy.loaded", "store.exported", "store.erased", "store.key_added", "store.key_retired",
+}  # fmt: skip
+
+
 class Journal:
     """The entries so far, and what is wrong with them."""
 
@@ -244,6 +261,8 @@ class Journal:
         try:
             entry = json.loads(line)
             stream, seq, kind, body = entry["stream"], entry["seq"], entry["kind"], entry["body"]
+            if entry["v"] != 1 or kind not in KINDS:
+                raise ValueError(f"version {entry['v']}, kind {kind}: of a newer Remit than this verifier")
             place += f": {stream}#{seq} {kind}"
             if canonical(entry) != line:
                 self.bad(place, "these are not the canonical bytes of an entry")
@@ -270,15 +289,17 @@ class Journal:
         if kind == "run.started":
             self.runs[stream], self.calls[stream] = body, {}
         elif kind == "review.opened":
-            self.reviews[stream] = {**body, "ruled": None, "consumed": False, "ended": False}
+            self.reviews[stream] = {**body, "ruled": None, "consumed": False, "ended": False, "status": "open"}
             self.reviews_of.setdefault(f"run/{body['run']}", []).append(stream)
         elif kind == "review.ruled":
             review = self.reviews[stream]
             if body["digest"] != review["digest"] or at >= review["expires"] or review["ruled"]:
                 self.bad(place, "a ruling for another call, after the deadline, or a second one")
             review["ruled"] = {**body, "hash": self.heads[stream][1]}
+            self.step(place, review, "approved" if body["approved"] else "denied")
             review["ended"] = not body["approved"]
         elif kind in ("review.consumed", "review.expired", "review.withdrawn"):
+            self.step(place, self.reviews[stream], kind.removeprefix("review."))
             self.reviews[stream]["ended"] = True
             self.reviews[stream]["consumed"] = kind == "review.consumed"
         elif kind == "call.decided":
@@ -290,11 +311,11 @@ class Journal:
             if kind == "call.decided_again":
                 call |= {"outcome": body["verdict"]["outcome"], "key": body.get("key", "")}
                 call["reviews"] = body.get("reviews", [])
-        elif kind == "call.in_doubt":
-            self.calls[stream][body["id"]]["reviews"] = [body["review"]]
-            self.calls[stream][body["id"]]["doubt"] = True
-        elif kind == "call.refused":
-            self.calls[stream][body["id"]]["outcome"] = "deny"
+            self.step(place, call, body["verdict"]["outcome"] if kind == "call.decided_again" else "again")
+        elif kind in ("call.in_doubt", "call.refused"):
+            call = self.calls[stream][body["id"]]
+            self.step(place, call, kind.removeprefix("call."))
+            call |= {"reviews": [body["review"]]} if kind == "call.in_doubt" else {"outcome": "deny"}
         elif kind == "call.settled":
             self.settled(place, stream, body)
 
@@ -319,6 +340,13 @@ class Journal:
         if review["consumed"] != (self.used.pop(review["review"], None) is not None):
             self.bad(stream, "an approval is used exactly where a call is intended, and here it is not")
 
+    def step(self, place: str, thing: dict[str, Any], event: str) -> None:
+        """Takes a call or review to its next status, where there is a way to it."""
+        after = STEPS.get((thing["status"], event))
+        if after is None:
+            self.bad(place, f"what is {thing['status']} can't be {event}")
+        thing["status"] = after or thing["status"]
+
     def decided(self, place: str, stream: str, body: dict[str, Any]) -> None:
         call, run = body["call"], self.runs[stream]
         if call_digest(run["run"], run["principal"], call) != call["digest"]:
@@ -329,7 +357,8 @@ class Journal:
         if bool(key) != (outcome == "allow"):
             self.bad(place, f"the verdict is {outcome}, but it was {'intended' if key else 'not intended'}")
         self.calls[stream][call["id"]] = {
-            "digest": call["digest"], "outcome": outcome, "key": key, "reviews": body.get("reviews", []), "done": False,
+            "digest": call["digest"], "outcome": outcome, "key": key, "reviews": body.get("reviews", []),
+            "status": STATUS.get(outcome, outcome),
         }  # fmt: skip
 
     def approved(self, place: str, at: str, call: dict[str, Any], body: dict[str, Any], *, used: bool) -> None:
@@ -350,9 +379,10 @@ class Journal:
 
     def settled(self, place: str, stream: str, body: dict[str, Any]) -> None:
         call = self.calls[stream][body["id"]]
-        if call["done"]:
-            self.bad(place, "this call was settled before")
-        call["done"] = True
+        given_up = call["status"] == "in_doubt" and not body["ok"]
+        self.step(place, call, "settled")
+        if given_up:
+            return
         self.effects += 1
         if call["outcome"] != "allow" or call["key"] != idempotency_key(call["digest"]):
             self.bad(place, "an effect without an allow verdict for exactly this call before it")

@@ -27,6 +27,7 @@ from remit.errors import (
     OwnershipLost,
     PolicyError,
     RunError,
+    SettingsError,
     Tampered,
     UnknownId,
 )
@@ -213,7 +214,7 @@ class Runtime:
                 stream = await take(self.journal, self._ambient, state, self.worker)
                 try:
                     report = await self._drive(graph, stream, wait)
-                    await self._checkpoints.make()
+                    await self._checkpoint()
                     return report
                 except Conflict:
                     # Somebody else wrote: the run itself (then it is theirs), or a review that it counted on.
@@ -221,6 +222,13 @@ class Runtime:
                     if state.worker != self.worker:
                         raise OwnershipLost(f"run `{run}` was taken over by {state.worker}") from None
         raise RunError(f"run `{run}`: its reviews change faster than they can be read: resume it again")
+
+    async def _checkpoint(self) -> None:
+        """At the end of a going; that the anchor can't be reached doesn't undo what was done."""
+        try:
+            await self._checkpoints.make()
+        except SettingsError as error:
+            get().error("checkpoint not anchored", error=str(error))
 
     async def _drive(self, graph: Graph, stream: RunStream, wait: bool) -> RunReport:
         position = await self.journal.position()
