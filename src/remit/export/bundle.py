@@ -144,7 +144,7 @@ async def _write(journal: Journal, folder: Path, wanted: set[str] | None, reques
     count, payloads, withheld = written.entries, written.payloads, written.withheld
     files["artifacts.jsonl"] = await _write_artifacts(journal, folder / "artifacts.jsonl", list(written.artifacts))
     page = {"exported": request.at, "of": ", ".join(request.runs or ["everything"]), "entries": str(count)}
-    runs = [rows async for rows in run_rows(journal, request.runs, request.withhold)]
+    runs = [rows async for rows in run_rows(journal, request.runs, request.withhold, streams.last)]
     texts = {
         "index.html": b"".join(write_page(runs, page)),
         "README.txt": _README.encode(),

@@ -84,9 +84,15 @@ class RunRows:
 
 
 async def run_rows(
-    journal: Journal, runs: Sequence[str] | None = None, withhold: Withhold = nothing
+    journal: Journal,
+    runs: Sequence[str] | None = None,
+    withhold: Withhold = nothing,
+    until: Mapping[str, tuple[int, int]] | None = None,
 ) -> AsyncIterator[RunRows]:
     """Yields runs (all for None); one at a time is in memory. What is withheld is as if it were erased.
+
+    Args:
+        until: of each stream, its last entry's number (and place): what comes after it, is left out.
 
     Raises:
         Tampered: what is stored isn't what was recorded.
@@ -95,9 +101,13 @@ async def run_rows(
     wanted = list(runs) if runs is not None else [name.partition("/")[2] for name in await journal.streams("run/")]
     for run in wanted:
         entries = await journal.read(f"run/{run}")
+        if until is not None:
+            end = until.get(f"run/{run}", (-1, 0))[0]
+            entries = [entry for entry in entries if entry.seq <= end]
         state = fold(entries)
         if isinstance(state, RunState):
-            yield await _run(journal, entries, state, reviews.get(run, {}), withhold)
+            asked = {stream: call for stream, call in reviews.get(run, {}).items() if until is None or stream in until}
+            yield await _run(journal, entries, state, asked, withhold)
 
 
 async def _reviews(journal: Journal) -> dict[str, dict[str, str]]:
