@@ -146,7 +146,8 @@ def _print(row: dict[str, Any]) -> None:
         ]
     )
     for rule in row["rules_considered"]:
-        click.echo(f"  {'>' if rule['decided'] else ' '} {escaped(rule['rule'])}  {rule['effect']}")
+        effect = "require" if rule["require"] else rule["effect"]
+        click.echo(f"  {'>' if rule['decided'] else ' '} {escaped(rule['rule'])}  {effect}")
         _condition(rule["condition"], 6)
     for review in row["approvals"]:
         ruling = review["ruling"]

@@ -84,7 +84,7 @@ class Drive:
             return RunReport(state.run, "waiting", reviews=tuple(open_))
         finished = state.finished
         output = None
-        if finished is not None and finished.output is not None:
+        if finished is not None and finished.output is not None and self._stream.has(state.head.seq, "/output"):
             output = orjson.loads(self._stream.value(state.head.seq, "/output", finished.output))
         return RunReport(state.run, state.status.value, output, finished.failed if finished else ())
 

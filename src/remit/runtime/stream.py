@@ -163,6 +163,10 @@ class RunStream:
         if not future.cancelled() and (error := future.exception()) is not None:
             self.break_(error if isinstance(error, RemitError) else JournalError(f"{self.name}: {error}"))
 
+    def has(self, seq: int, path: str) -> bool:
+        """Whether a payload is there; one that was erased is not."""
+        return (seq, path) in self._payloads
+
     def value(self, seq: int, path: str, expected: Commitment | None) -> bytes:
         """Returns a payload's canonical bytes, checked against what the entry committed to.
 
