@@ -42,6 +42,7 @@ from remit.errors import (
     Tampered,
     UnknownId,
 )
+from remit.runtime.erasing import Selection, erase
 from remit.store.journal import Append, Journal
 
 
@@ -1330,3 +1331,18 @@ async def test_facts_are_what_a_provider_said_and_are_recorded(world: World) -> 
     found = await world.bodies(report.run, "call.decided")
     assert found[0].verdict.outcome is Outcome.ALLOW
     assert (await world.holds()).decisions == 1
+
+
+async def test_a_run_whose_output_was_erased_is_done_all_the_same(world: World) -> None:
+    act = world.policy(allow="true").act()
+
+    async def agent(ctx: Context) -> str:
+        return await ctx.call(act)
+
+    graph = one(agent, act)
+    async with world.runtime(graph) as runtime:
+        report = await runtime.run(graph, principal="me")
+        await erase(runtime.journal, world.clock, Selection(run=report.run), by="ann", reason="asked for")
+        again = await runtime.resume(report.run)
+    assert (report.output, again.status, again.output) == ("did it", "done", None)
+    assert len(world.done) == 1
