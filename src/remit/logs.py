@@ -19,7 +19,7 @@ from typing import Any, Final, Literal, TextIO
 import structlog
 from structlog.contextvars import bound_contextvars as bound
 
-__all__ = ["bound", "configure", "get"]
+__all__ = ["bound", "configure", "get", "is_on"]
 
 Format = Literal["console", "json"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -42,6 +42,11 @@ def get(name: str = _ROOT) -> structlog.stdlib.BoundLogger:
         wrapper_class=structlog.stdlib.BoundLogger,
     )
     return logger
+
+
+def is_on(level: Level) -> bool:
+    """Whether lines of `level` go anywhere: asked on hot paths, before a line is made."""
+    return logging.getLogger(_ROOT).isEnabledFor(logging.getLevelNamesMapping()[level.upper()])
 
 
 def configure(format: Format = "console", level: Level = "warning", stream: TextIO | None = None) -> None:

@@ -33,7 +33,7 @@ from remit.core.reviews import Judged, Standing, judge
 from remit.core.tools import Call, Repeat, ToolSpec, call_digest, idempotency_key
 from remit.core.typed import Invocation, Tool
 from remit.errors import InvalidArguments, Tampered, TooLarge
-from remit.logs import get
+from remit.logs import get, is_on
 from remit.runtime.ambient import Ambient
 from remit.runtime.answers import denied, failed, refusal
 from remit.runtime.drafts import Ask, open_in_doubt, open_reviews, said, write_call, write_verdict
@@ -283,7 +283,10 @@ class Gate:
             tool.result_labels,
         )  # fmt: skip
         await asyncio.shield(stream.enqueue(draft, f"tool:{tool.name}", body))
-        _log.info("settled", tool=tool.name, ok=body.ok, cause=body.cause, attempts=body.attempts, ms=body.milliseconds)
+        if is_on("info"):
+            _log.info(
+                "settled", tool=tool.name, ok=body.ok, cause=body.cause, attempts=body.attempts, ms=body.milliseconds
+            )
         if not invoked.ok:
             raise failed(tool.name, _printable(invoked.error), invoked.cause)
         return invoked.data
@@ -314,6 +317,8 @@ def recorded_call(stream: RunStream, state: CallState) -> Call:
 
 
 def _tell(event: str, tool: str, verdict: Verdict, reviews: Sequence[str]) -> None:
+    if not is_on("info"):
+        return
     rules = ",".join(f"{hit.policy}/{hit.rule}" for hit in verdict.rules)
     _log.info(event, tool=tool, outcome=verdict.outcome.value, rules=rules, reviews=",".join(reviews))
 

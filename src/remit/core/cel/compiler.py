@@ -303,6 +303,8 @@ class Writer:
                 return f"({self.atom(left)} {sign} {self.atom(right)})"
         if pair == {Kind.STRING} and (short(left) or short(right)):
             return f"({self.atom(left)} {sign} {self.atom(right)})"
+        if Kind.DECIMAL in pair and pair <= {Kind.DECIMAL, Kind.INT}:
+            return f"({self.atom(left)} {sign} {self.atom(right)})"  # finite since it was read: Python is exact
         if not pair <= {Kind.INT, Kind.NUMBER}:
             return None
         first, second = self.atom(left), self.atom(right)

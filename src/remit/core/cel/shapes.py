@@ -203,6 +203,8 @@ def load_string(value: object) -> object:
 
 
 def load_decimal(value: object) -> object:
+    if value.__class__ is Decimal and value.is_finite():  # nearly always: it was read once
+        return value
     if isinstance(value, str):
         return parse_decimal(value)
     if isinstance(value, Decimal):
