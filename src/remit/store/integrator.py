@@ -7,9 +7,9 @@ between them is computed from at most 256 hashes a level. Tiles follow C2SP tlog
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
@@ -62,10 +62,10 @@ class Tree:
             first = number * WIDTH
             if level == 0:
                 rows = self._connection.exec_driver_sql(_LEAVES, (first, first + WIDTH)).all()
-                known = [_leaf(row[0], first + 1 + place, row[1]) for place, row in enumerate(rows)]
+                known = _in_order(rows, first + 1)
             else:
                 rows = self._connection.exec_driver_sql(_NODES, (level * HEIGHT, first, first + WIDTH)).all()
-                known = [_leaf(row[0], first + place, row[1]) for place, row in enumerate(rows)]
+                known = _in_order(rows, first)
             self._tiles[level, number] = known
         return known
 
@@ -99,10 +99,16 @@ def tile_path(level: int, number: int, width: int) -> str:
     return f"tile/{level}/{text}" + (f".p/{width}" if width < WIDTH else "")
 
 
-def _leaf(found: int, expected: int, hash: object) -> Hash:
-    if found != expected or not isinstance(hash, bytes) or len(hash) != 32:
-        raise Tampered(f"the tree has no hash at place {expected}: an entry is missing")
-    return hash
+def _in_order(rows: Sequence[Any], first: int) -> list[Hash]:
+    """Returns the hashes of ordered rows of number and hash, of which none is missing from number `first` on."""
+    hashes = [row[1] for row in rows]
+    whole = not rows or (rows[0][0] == first and rows[-1][0] == first + len(rows) - 1)
+    if whole and all(type(hash) is bytes and len(hash) == 32 for hash in hashes):
+        return hashes
+    for place, (number, hash) in enumerate(rows, first):
+        if number != place or type(hash) is not bytes or len(hash) != 32:
+            raise Tampered(f"the tree has no hash at place {place}: an entry is missing")
+    return hashes
 
 
 class Integrator:
@@ -128,13 +134,19 @@ class Integrator:
 
     async def inclusion(self, index: int, size: int) -> list[Hash]:
         """Returns the proof that entry number `index` (from 0) is among the first `size`."""
-        await self.integrate()
-        return await self._journal.query(lambda connection: Tree(connection).inclusion(index, size))
+        return await self._proof(lambda connection: Tree(connection).inclusion(index, size))
 
     async def consistency(self, old: int, new: int) -> list[Hash]:
         """Returns the proof that the first `old` entries begin the first `new`."""
-        await self.integrate()
-        return await self._journal.query(lambda connection: Tree(connection).consistency(old, new))
+        return await self._proof(lambda connection: Tree(connection).consistency(old, new))
+
+    async def _proof(self, prove: Callable[[Connection], list[Hash]]) -> list[Hash]:
+        """Proves from what is stored; where hashes lack, what has become complete since is hashed first."""
+        try:
+            return await self._journal.query(prove)
+        except Tampered:
+            await self.integrate()
+            return await self._journal.query(prove)
 
     async def checkpoint(self, key: SignerKey, at: str) -> str:
         """Signs the tree as it is, keeps the note, and returns it; the one there is, where nothing was added.
@@ -182,7 +194,7 @@ def _hashes(connection: Connection, first: int, until: int) -> list[Hash]:
     rows = connection.exec_driver_sql(_LEAVES, (first, until)).all()
     if len(rows) != until - first:
         raise Tampered(f"there are {len(rows)} of the {until - first} entries past {first}: some are missing")
-    return [_leaf(row[0], first + 1 + place, row[1]) for place, row in enumerate(rows)]
+    return _in_order(rows, first + 1)
 
 
 def _is_by(note: str, key: SignerKey) -> bool:
