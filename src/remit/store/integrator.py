@@ -103,7 +103,7 @@ def _in_order(rows: Sequence[Any], first: int) -> list[Hash]:
     """Returns the hashes of ordered rows of number and hash, of which none is missing from number `first` on."""
     hashes = [row[1] for row in rows]
     whole = not rows or (rows[0][0] == first and rows[-1][0] == first + len(rows) - 1)
-    if whole and all(type(hash) is bytes and len(hash) == 32 for hash in hashes):
+    if whole and {*map(type, hashes)} <= {bytes} and {*map(len, hashes)} <= {32}:
         return hashes
     for place, (number, hash) in enumerate(rows, first):
         if number != place or type(hash) is not bytes or len(hash) != 32:
