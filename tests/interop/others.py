@@ -1,6 +1,6 @@
 """Checks our checkpoints, proofs and tiles with aics-tlog, which others wrote. Needs Python 3.12 or newer.
 
-Reads a request as JSON from standard input; prints a list of what doesn't hold, and a checkpoint of its own.
+Reads a request as JSON from standard input; prints what doesn't hold, and a checkpoint and proofs of its own.
 """
 
 import base64
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import aics_tlog as tlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 
 def main() -> None:
@@ -34,7 +35,25 @@ def main() -> None:
     if tlog.tree_root_from_tiles(reader, len(leaves)) != tree.root():
         problems.append("tiles")
     tlog.audit_tiles(reader, len(leaves), tree.root(), entries=True)  # raises where a tile or an entry differs
-    sys.stdout.write(json.dumps(problems))
+    sys.stdout.write(json.dumps({"problems": problems, **its_own(tree, len(leaves))}))
+
+
+def its_own(tree: tlog.MerkleTree, size: int) -> dict[str, object]:
+    """Returns a checkpoint and proofs that it made, for us to check."""
+    key, name = Ed25519PrivateKey.generate(), "others.example/log"
+    note = tlog.sign_checkpoint(tlog.Checkpoint(name, size, tree.root()), key, name)
+    some = range(0, size, 1 + size // 17)
+    return {
+        "vkey": tlog.format_vkey(tlog.vkey_from_ed25519(name, key.public_key())),
+        "note": note.serialise(),
+        "inclusion": [{"index": index, "proof": texts(tree.inclusion_proof(index, size))} for index in some],
+        "consistency": [{"old": index + 1, "proof": texts(tree.consistency_proof(index + 1, size))} for index in some],
+    }
+
+
+def texts(hashes: list[bytes]) -> list[str]:
+    """Hashes in base64."""
+    return [base64.b64encode(hash).decode() for hash in hashes]
 
 
 main()
