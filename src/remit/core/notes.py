@@ -110,6 +110,11 @@ class Checkpoint:
         return cls(lines[0], size, _unbase64(lines[2], 32, "the checkpoint's root hash"))
 
 
+def unchecked(note: str) -> Checkpoint:
+    """Returns the checkpoint of a signed note, whoever signed it: for one's own notes. Raises Tampered."""
+    return Checkpoint.parse(note.rpartition("\n\n")[0] + "\n")
+
+
 def open_note(note: str, keys: Sequence[VerifierKey]) -> tuple[str, tuple[VerifierKey, ...]]:
     """Returns the text of a signed note, and which of `keys` signed it.
 

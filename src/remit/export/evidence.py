@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import orjson
 
 from remit.core.merkle import EMPTY, Frontier, Hash
-from remit.core.notes import Checkpoint, SignerKey, VerifierKey, open_note
+from remit.core.notes import Checkpoint, SignerKey, VerifierKey, open_note, unchecked
 from remit.errors import BadInput, Tampered
 from remit.store.integrator import Integrator
 from remit.store.journal import Journal
@@ -36,7 +36,7 @@ class Evidence:
             self._size = await self._integrator.integrate()
         else:
             self._note = await self._integrator.checkpoint(self._signer, at)
-            signed = Checkpoint.parse(self._note.rpartition("\n\n")[0] + "\n")
+            signed = unchecked(self._note)
             self._size, self._root = signed.size, signed.root
         return self._size
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from remit.core.notes import Checkpoint
+from remit.core.notes import unchecked
 from remit.errors import BadInput, Tampered
 from remit.store.integrator import WIDTH, Integrator, Tree, tile_path
 from remit.store.journal import Journal
@@ -24,7 +24,7 @@ async def write_tiles(journal: Journal, out: Path, note: str) -> int:
         BadInput: the folder can't be written.
         Tampered: a full tile that is there differs from the journal's.
     """
-    size = Checkpoint.parse(note.rpartition("\n\n")[0] + "\n").size
+    size = unchecked(note).size
     await Integrator(journal).integrate()
     hashes = await journal.query(lambda connection: list(Tree(connection).tiles(size)))
     count = 0

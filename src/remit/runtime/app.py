@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from pydantic_core import PydanticSerializationError, ValidationError, to_jsonable_python
 
@@ -87,7 +88,7 @@ class Runtime:
             await self._checkpoints.check_anchor()
             self._gate = Gate(self.journal, self._registry, policies, self._ambient)
             await self._record_policies(policies)
-            await opening.enter_async_context(self._keeping_checkpoints())
+            await opening.enter_async_context(_beside(self._checkpoints.keep()))
             self._open = opening.pop_all()
         return self
 
@@ -95,19 +96,6 @@ class Runtime:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._open.__aexit__(kind, error, trace)
-
-    @asynccontextmanager
-    async def _keeping_checkpoints(self) -> AsyncIterator[None]:
-        """Makes checkpoints as they fall due; a journal that was tampered with stops everything."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                keeping = group.create_task(self._checkpoints.keep())
-                try:
-                    yield
-                finally:
-                    keeping.cancel()
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from errors
 
     # --- policies ---
 
@@ -349,14 +337,8 @@ class Runtime:
                 f" if that one has died, try again in {LEASE_SECONDS:.0f} s"
             )
         try:
-            async with asyncio.TaskGroup() as group:
-                renewing = group.create_task(self._renew(run))
-                try:
-                    yield
-                finally:
-                    renewing.cancel()
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from errors
+            async with _beside(self._renew(run)):
+                yield
         finally:
             with suppress(JournalError):
                 await self._leases.release(run, self.worker)
@@ -365,6 +347,20 @@ class Runtime:
         while True:
             await self._ambient.sleep(LEASE_SECONDS / 3)
             await self._leases.renew(run, self.worker, self._ambient.now().timestamp(), LEASE_SECONDS)
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Runs `work` for as long as the body takes; an error in either ends both, and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            working = group.create_task(work)
+            try:
+                yield
+            finally:
+                working.cancel()
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from errors
 
 
 def _check_input(graph: Graph, data: bytes) -> None:

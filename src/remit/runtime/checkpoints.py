@@ -7,7 +7,7 @@ import os
 import shlex
 from pathlib import Path
 
-from remit.core.notes import Checkpoint, open_note
+from remit.core.notes import open_note, unchecked
 from remit.errors import SettingsError, Tampered
 from remit.logs import get
 from remit.runtime.ambient import Ambient, stamp
@@ -63,8 +63,7 @@ class Checkpoints:
             return
         # The key that signed it may have been cut off with the tail: then the size tells.
         known = [found.key for found in await self._keys.known(self._journal)]
-        text = note.rpartition("\n\n")[0] + "\n"
-        claimed = Checkpoint.parse(text)
+        claimed = unchecked(note)
         size = await self._integrator.integrate()
         if size < claimed.size:
             raise Tampered(

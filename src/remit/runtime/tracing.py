@@ -10,7 +10,7 @@ from remit.core.conditions import Explanation, Failure, render_value
 from remit.core.entries import PolicyLoaded, RuleHit
 from remit.core.facts import roots
 from remit.core.lifecycle import CallState
-from remit.core.notes import Checkpoint, proof_text
+from remit.core.notes import proof_text, unchecked
 from remit.core.policy import CompiledRule
 from remit.core.recorded import RecordedPolicies
 from remit.errors import BadInput, RemitError, UnknownId
@@ -72,7 +72,7 @@ async def prove(journal: Journal, run: str, call: str) -> str:
     index = await journal.position_of(f"run/{run}", max(found.decided, found.seq)) - 1
     integrator = Integrator(journal)
     note = await integrator.latest()
-    size = Checkpoint.parse(note.rpartition("\n\n")[0] + "\n").size if note else 0
+    size = unchecked(note).size if note else 0
     if note is None or index >= size:
         raise BadInput("no checkpoint covers this call: make a key with `remit keys new`, then a checkpoint is made")
     return proof_text(index, await integrator.inclusion(index, size), note)
@@ -128,7 +128,7 @@ async def _covered(journal: Journal, stream: str, call: CallState) -> dict[str, 
     seq = max(call.seq, call.decided, call.settled)
     index = await journal.position_of(stream, seq) - 1
     note = await Integrator(journal).latest()
-    checkpoint = Checkpoint.parse(note.rpartition("\n\n")[0] + "\n") if note else None
+    checkpoint = unchecked(note) if note else None
     covered = checkpoint is not None and index < checkpoint.size
     return {
         "entry": f"{stream}#{seq}",
