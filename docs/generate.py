@@ -18,6 +18,7 @@ import click
 
 from remit.cli import cli
 from remit.core import entries
+from remit.core.entries import facts, policies, reviews, runs, stores
 from remit.core.lifecycle import CALLS, REVIEWS, TASKS
 
 DOCS = Path(__file__).parent
@@ -50,9 +51,11 @@ _STREAMS = {"review": "review/<id>", "policy": "policy", "store": "store"}
 
 def journal_entries() -> str:
     """Returns every kind of entry with its fields, then the records inside them."""
+    modules = (facts, runs, reviews, policies, stores)
     classes = {
         node.name: node
-        for node in ast.parse(inspect.getsource(entries)).body
+        for module in modules
+        for node in ast.parse(inspect.getsource(module)).body
         if isinstance(node, ast.ClassDef) and "Fact" in [ast.unparse(base) for base in node.bases]
     }
     named = {model.__name__: kind for kind, model in entries.KINDS.items()}

@@ -1,0 +1,117 @@
+"""Every fact the journal holds: one frozen model each, versioned.
+
+An entry is `{actor, at, body, kind, prev, seq, stream, v}`, canonical JSON. Its hash is the RFC 6962 leaf
+hash of exactly those bytes, and `prev` is the hash of the entry before it in its stream. Personal data
+(arguments, results, messages, facts, reasons in words) is never in an entry: a salted commitment is, and
+the payload beside the journal holds salt and value, so that a value can be erased and the proof stays.
+
+Kinds are past tense. A kind's fields are only ever added, with a default; another meaning is another kind.
+"""
+
+from __future__ import annotations
+
+from remit.core.entries.facts import (
+    CallRecord,
+    Commitment,
+    Fact,
+    Outcome,
+    RuleHit,
+    Ruling,
+    VerdictRecord,
+)
+from remit.core.entries.policies import (
+    PolicyLoaded,
+)
+from remit.core.entries.reviews import (
+    ReviewConsumed,
+    ReviewExpired,
+    ReviewOpened,
+    ReviewRuled,
+    ReviewWithdrawn,
+)
+from remit.core.entries.runs import (
+    CallDecided,
+    CallDecidedAgain,
+    CallInDoubt,
+    CallIntendedAgain,
+    CallRefused,
+    CallRejected,
+    CallSettled,
+    Owned,
+    Recorded,
+    RunFinished,
+    RunStarted,
+    TaskExpanded,
+    TaskFinished,
+    TaskSkipped,
+    TaskStarted,
+)
+from remit.core.entries.sealing import (
+    KINDS,
+    LARGEST_ENTRY,
+    VERSION,
+    Entry,
+    Head,
+    Payload,
+    Sealed,
+    as_entry,
+    commitments,
+    follow,
+    is_committed,
+    seal,
+    unseal,
+)
+from remit.core.entries.stores import (
+    Erased,
+    Exported,
+    KeyAdded,
+    KeyRetired,
+)
+
+__all__ = [
+    "KINDS",
+    "LARGEST_ENTRY",
+    "VERSION",
+    "CallDecided",
+    "CallDecidedAgain",
+    "CallInDoubt",
+    "CallIntendedAgain",
+    "CallRecord",
+    "CallRefused",
+    "CallRejected",
+    "CallSettled",
+    "Commitment",
+    "Entry",
+    "Erased",
+    "Exported",
+    "Fact",
+    "Head",
+    "KeyAdded",
+    "KeyRetired",
+    "Outcome",
+    "Owned",
+    "Payload",
+    "PolicyLoaded",
+    "Recorded",
+    "ReviewConsumed",
+    "ReviewExpired",
+    "ReviewOpened",
+    "ReviewRuled",
+    "ReviewWithdrawn",
+    "RuleHit",
+    "Ruling",
+    "RunFinished",
+    "RunStarted",
+    "Sealed",
+    "TaskExpanded",
+    "TaskFinished",
+    "TaskSkipped",
+    "TaskStarted",
+    "VerdictRecord",
+    "as_entry",
+    "commitments",
+    "follow",
+    "is_committed",
+    "seal",
+    "unseal",
+]

@@ -1,0 +1,162 @@
+"""What the streams `run/<id>` say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from remit.core.entries.facts import CallRecord, Commitment, Fact, Ruling, VerdictRecord
+
+
+class RunStarted(Fact, frozen=True):
+    run: str
+    graph: str
+    graph_digest: str
+    principal: str
+    starter: str
+    """Who started the run on this machine; not always the principal it acts for."""
+    target: str
+    """Where the graph is found again: `module:graph` or `path/file.py:graph`."""
+    policies: str
+    input: Commitment
+
+
+class Owned(Fact, frozen=True):
+    """`worker` may append from here on; every owner before it may not."""
+
+    epoch: int
+    worker: str
+
+
+class TaskStarted(Fact, frozen=True):
+    task: str
+    agent: str
+    version: str = ""
+    labels: tuple[str, ...] = ()
+    """Labels of the outputs it was given."""
+
+
+class TaskExpanded(Fact, frozen=True):
+    """A task over a list became `count` tasks `task[0]` to `task[count - 1]`."""
+
+    task: str
+    count: int
+    labels: tuple[str, ...] = ()
+    """Labels of the list: a fan-out over none has them too."""
+
+
+class CallDecided(Fact, frozen=True):
+    """Requested and decided; `key` when it was also intended, `reviews` when it waits."""
+
+    call: CallRecord
+    verdict: VerdictRecord
+    facts: Commitment
+    key: str = ""
+    reviews: tuple[str, ...] = ()
+    cost: str = "0"
+
+
+class CallRejected(Fact, frozen=True):
+    """The arguments didn't fit the tool's schema, or there is no such tool: nothing was decided."""
+
+    id: str
+    task: str
+    tool: str
+    args: Commitment
+    error: Commitment
+
+
+class CallDecidedAgain(Fact, frozen=True):
+    """Decided again after every review was approved; `key` when it was also intended."""
+
+    id: str
+    verdict: VerdictRecord
+    facts: Commitment
+    rulings: tuple[Ruling, ...]
+    key: str = ""
+    reviews: tuple[str, ...] = ()
+    """Where rules escalate that the reviewers were not shown: new reviews, and the approvals that still count."""
+
+
+class CallRefused(Fact, frozen=True):
+    """A waiting call that won't run: `because` is `ruled`, `expired` or `used`."""
+
+    id: str
+    because: str
+    rulings: tuple[Ruling, ...] = ()
+
+
+class CallSettled(Fact, frozen=True):
+    """The effect's end. `result` when it succeeded, `error` (its words) when it didn't."""
+
+    id: str
+    ok: bool
+    result: Commitment | None = None
+    error: Commitment | None = None
+    cause: str = ""
+    attempts: int = 1
+    milliseconds: int = 0
+    labels: tuple[str, ...] = ()
+    """Labels of the result."""
+
+
+class CallInDoubt(Fact, frozen=True):
+    """Intended, and nobody knows whether it happened: `review` asks a person."""
+
+    id: str
+    review: str
+
+
+class CallIntendedAgain(Fact, frozen=True):
+    """It is run again with the same key: because its `repeat` permits, or a person said so."""
+
+    id: str
+    key: str
+    because: str
+    rulings: tuple[Ruling, ...] = ()
+
+
+class Recorded(Fact, frozen=True):
+    """What `ctx.now`, `ctx.uuid` or `ctx.random` gave, so that it gives the same again."""
+
+    id: str
+    task: str
+    what: str
+    value: str
+
+
+class TaskFinished(Fact, frozen=True):
+    task: str
+    ok: bool
+    output: Commitment | None = None
+    error: Commitment | None = None
+    cause: str = ""
+
+
+class TaskSkipped(Fact, frozen=True):
+    task: str
+    because: str
+
+
+class RunFinished(Fact, frozen=True):
+    ok: bool
+    output: Commitment | None = None
+    failed: tuple[str, ...] = ()
+
+
+KINDS: Mapping[str, type[Fact]] = {
+    "run.started": RunStarted,
+    "run.owned": Owned,
+    "run.finished": RunFinished,
+    "task.started": TaskStarted,
+    "task.expanded": TaskExpanded,
+    "task.finished": TaskFinished,
+    "task.skipped": TaskSkipped,
+    "call.decided": CallDecided,
+    "call.rejected": CallRejected,
+    "call.decided_again": CallDecidedAgain,
+    "call.refused": CallRefused,
+    "call.settled": CallSettled,
+    "call.in_doubt": CallInDoubt,
+    "call.intended_again": CallIntendedAgain,
+    "call.recorded": Recorded,
+}

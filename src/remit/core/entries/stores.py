@@ -1,0 +1,44 @@
+"""What the stream `store` says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from remit.core.entries.facts import Commitment, Fact
+
+
+class Exported(Fact, frozen=True):
+    scope: tuple[str, ...]
+    entries: int
+    digest: str
+    """SHA-256 of the exported `entries.jsonl`."""
+
+
+class KeyAdded(Fact, frozen=True):
+    """`key` (C2SP: `name+id+base64`) signs checkpoints and exports from here on."""
+
+    key: str
+
+
+class KeyRetired(Fact, frozen=True):
+    """`key` signs nothing any more; what it signed before still holds."""
+
+    key: str
+    reason: Commitment | None = None
+
+
+class Erased(Fact, frozen=True):
+    """Payloads of a stream whose values and salts were deleted: entry number and path of each."""
+
+    stream: str
+    places: tuple[tuple[int, str], ...]
+    by: str
+    reason: Commitment | None = None
+
+
+KINDS: Mapping[str, type[Fact]] = {
+    "store.exported": Exported,
+    "store.erased": Erased,
+    "store.key_added": KeyAdded,
+    "store.key_retired": KeyRetired,
+}
