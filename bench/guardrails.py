@@ -10,7 +10,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from remit.guardrails.detector import Detector
+from remit.core.detectors import Detector
 from remit.guardrails.paths import paths
 from remit.guardrails.pii import pii
 from remit.guardrails.quality import Checks, quality

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from remit.guardrails.detector import Detector
+from remit.core.detectors import Detector
 
 
 def flags(detector: Detector[Any], value: object) -> set[str]:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from remit.core.detectors import Detector, Finding, Places, Report, texts
 from remit.errors import BadInput
-from remit.guardrails.detector import Detector, Finding, Places, Report, texts
 from remit.guardrails.paths import paths
 from remit.guardrails.pii import pii
 from remit.guardrails.quality import Checks, quality

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from labelled import wrong
 
+from remit.core.detectors import DEEPEST
 from remit.errors import BadInput
-from remit.guardrails.detector import DEEPEST
 from remit.guardrails.text import text
 
 PLAIN = [

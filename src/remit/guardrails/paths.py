@@ -16,8 +16,8 @@ from urllib.parse import unquote
 
 import msgspec
 
+from remit.core.detectors import Detector, Finding, Places, Report, texts
 from remit.errors import BadInput
-from remit.guardrails.detector import Detector, Finding, Places, Report, texts
 
 _SLASHES = {ord(character): "/" for character in "\\\u2044\u2215\u29f8\u2571"}
 _DEVICES = ("/dev", "/proc", "/sys")

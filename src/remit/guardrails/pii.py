@@ -14,8 +14,9 @@ from typing import Any
 
 import msgspec
 
+from remit.core.detectors import Detector, Finding, Places, Report, texts
 from remit.errors import BadInput
-from remit.guardrails.detector import Detector, Finding, Places, Report, library, texts
+from remit.guardrails.libraries import library
 
 _MAIL = re.compile(
     r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}(?:@|\s?[\[(]\s?at\s?[\])]\s?)(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"

@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from remit.core.detectors import Detector, Finding, Places, Report
 from remit.errors import BadInput
-from remit.guardrails.detector import Detector, Finding, Places, Report
 
 _MOST = 100
 _FLOOR = 1e-4

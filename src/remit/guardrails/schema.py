@@ -9,8 +9,8 @@ import jsonschema
 import jsonschema_rs
 import msgspec
 
+from remit.core.detectors import Detector, Finding, Places, Report
 from remit.errors import BadInput
-from remit.guardrails.detector import Detector, Finding, Places, Report
 
 _MOST = 100
 

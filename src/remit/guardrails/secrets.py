@@ -17,8 +17,8 @@ from urllib.parse import unquote
 
 import msgspec
 
+from remit.core.detectors import Detector, Finding, Places, Report, texts
 from remit.errors import BadInput
-from remit.guardrails.detector import Detector, Finding, Places, Report, texts
 
 _EDGE = r"(?<![A-Za-z0-9_-])"
 _FORMS: dict[str, str] = {

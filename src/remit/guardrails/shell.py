@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from remit.guardrails.detector import Detector, Finding, Places, Report, library, texts
+from remit.core.detectors import Detector, Finding, Places, Report, texts
+from remit.guardrails.libraries import library
 
 _SHELLS = frozenset("sh bash zsh dash ksh mksh fish ash busybox pwsh powershell cmd".split())
 _INTERPRETERS = {

@@ -12,8 +12,9 @@ from typing import Any
 
 import msgspec
 
+from remit.core.detectors import Detector, Finding, Places, Report, texts
 from remit.errors import BadInput
-from remit.guardrails.detector import Detector, Finding, Places, Report, library, texts
+from remit.guardrails.libraries import library
 
 _READS = {"Select": "select", "Union": "select", "Intersect": "select", "Except": "select", "Subquery": "select"}
 _READS |= {"Values": "select", "Table": "select", "Describe": "describe", "Show": "describe"}

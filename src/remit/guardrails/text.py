@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from remit.guardrails.detector import Detector, Finding, Places, Report, library, texts
+from remit.core.detectors import Detector, Finding, Places, Report, texts
+from remit.guardrails.libraries import library
 
 _BIDI = re.compile("[\u202a-\u202e\u2066-\u2069\u200e\u200f\u061c]")
 _TAGS = re.compile("[\U000e0000-\U000e007f]")

@@ -16,7 +16,8 @@ from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
-from remit.guardrails.detector import Detector, Finding, Places, Report, library, texts
+from remit.core.detectors import Detector, Finding, Places, Report, texts
+from remit.guardrails.libraries import library
 
 _IN_TEXT = re.compile(
     r"(?:[a-zA-Z][a-zA-Z0-9+.-]{1,20}:)?//[^\s<>\"'`\\^{}|]{2,}|\b(?:javascript|data|mailto):[^\s<>\"'`]+"

@@ -20,8 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -114,18 +112,6 @@ def _texts(pointer: str, value: object, keys: bool, depth: int) -> Iterator[tupl
     elif isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
             yield from _texts(f"{pointer}/{index}", item, keys, depth + 1)
-
-
-def library(name: str) -> ModuleType:
-    """Imports a detector's library, on request: none of them is needed by those who use none.
-
-    Raises:
-        BadInput: it isn't installed.
-    """
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise BadInput(f"`{name}` is not installed: pip install 'remit[guardrails]'") from error
 
 
 def _inlined(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any]:

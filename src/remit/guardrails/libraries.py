@@ -1,0 +1,20 @@
+"""The detectors' libraries, imported on request: none of them is needed by those who use none."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+from remit.errors import BadInput
+
+
+def library(name: str) -> ModuleType:
+    """Imports a detector's library.
+
+    Raises:
+        BadInput: it isn't installed.
+    """
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise BadInput(f"`{name}` is not installed: pip install 'remit[guardrails]'") from error
