@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from remit.core import provenance
 from remit.core.lifecycle import History, RunState, Spent
 from remit.core.tools import Effect, JsonSchema, Repeat, ToolSpec
 from remit.errors import Tampered
@@ -36,6 +37,8 @@ _FIXED: Mapping[str, JsonSchema] = {
         effect={"type": "string", "enum": [effect.value for effect in Effect]},
         repeat={"type": "string", "enum": [repeat.value for repeat in Repeat]},
         tags=_TEXTS,
+        authority=_TEXTS,
+        content=_TEXTS,
     ),
     "agent": _record(name=_TEXT, version=_TEXT),
     "task": _record(id=_TEXT),
@@ -52,7 +55,7 @@ _FIXED: Mapping[str, JsonSchema] = {
 
 def root_types(tool: ToolSpec, facts: Mapping[str, JsonSchema]) -> dict[str, JsonSchema]:
     """Returns the JSON Schema of every name that a condition on `tool` can see; `facts` are those it has."""
-    return {**_FIXED, "args": tool.normal, "facts": _record(**facts)}
+    return {**_FIXED, **provenance.root_types(tool), "args": tool.normal, "facts": _record(**facts)}
 
 
 class _Counts(dict[str, Any]):
@@ -89,6 +92,8 @@ class Facts:
     values: Mapping[str, object]
     approved: bool = False
     reviewers: tuple[str, ...] = ()
+    flow: Mapping[str, object] = field(default_factory=dict)
+    """`provenance`, `authority` and `content`, where a rule on the tool looks at them."""
 
     def document(self) -> dict[str, object]:
         """Returns the facts as JSON: what the journal commits to."""
@@ -113,12 +118,13 @@ class Facts:
             "labels": list(self.labels),
             "facts": dict(self.values),
             "approval": {"given": self.approved, "reviewers": list(self.reviewers)},
+            **self.flow,
         }
 
 
 def capture(
     state: RunState, *, now: str, agent: str, agent_version: str, task: str, values: Mapping[str, object],
-    reviewers: tuple[str, ...] = (), approved: bool = False,
+    reviewers: tuple[str, ...] = (), approved: bool = False, flow: Mapping[str, object] | None = None,
 ) -> Facts:  # fmt: skip
     """Returns the facts of this moment: counters as they stand, enqueued entries included."""
     found = state.tasks.get(task)
@@ -139,6 +145,7 @@ def capture(
         values=values,
         approved=approved,
         reviewers=reviewers,
+        flow=flow or {},
     )
 
 
@@ -162,6 +169,8 @@ def roots(document: Mapping[str, Any], tool: ToolSpec, args: Mapping[str, object
                 "effect": tool.effect.value,
                 "repeat": tool.repeat.value,
                 "tags": list(tool.tags),
+                "authority": sorted(tool.authority),
+                "content": sorted(tool.content),
             },
         }
     except (KeyError, TypeError, ValueError) as error:

@@ -31,6 +31,8 @@ from remit.errors import ConditionError, PolicyError, Problem
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _QUEUES: Final = ("queues.yaml", "queues.yml")
 _RESERVED: Final = ("reviewers.yaml", "reviewers.yml")
+_PACK: Final = "pack-"
+_PACK_QUEUE: Final = "What a policy pack asks about; declare the queue in queues.yaml to say more."
 _CASES: Final = (".cases.yaml", ".cases.yml")
 _EFFECTS: Final = {
     "allow": Outcome.ALLOW,
@@ -223,6 +225,9 @@ class _Load:
             hint = "nothing may run without one: write a file such as policies/payments.yaml"
             self._refuse("", "there is no policy", hint)
         first: dict[str, str] = {}
+        for file in self._policies:
+            if file.source.name.startswith(_PACK):  # its queue is there without being declared
+                self.queues.setdefault(file.policy, Queue(file.policy, 72 * 3600, _PACK_QUEUE))
         for file in self._policies:
             if file.policy and file.policy in first:
                 place = file.source.value_at(("policy",))

@@ -19,6 +19,7 @@ from typing import Any
 
 from remit.core.canonical import canonical, digest, digest_bytes
 from remit.core.entries import CallRecord
+from remit.core.labels import ResultLabels
 from remit.errors import ToolError
 
 JsonSchema = Mapping[str, Any]
@@ -174,7 +175,7 @@ class ToolSpec:
     @cached_property
     def result_labels(self) -> tuple[str, ...]:
         """Every label that any part of a result carries, sorted."""
-        return tuple(sorted({label for labels in self.labels.values() for label in labels}))
+        return ResultLabels(self.labels).all()
 
 
 @dataclass(frozen=True, slots=True)

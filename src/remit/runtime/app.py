@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -15,11 +15,13 @@ from typing import Any
 from pydantic_core import PydanticSerializationError, ValidationError, to_jsonable_python
 
 from remit.core.canonical import canonical, digest_bytes
-from remit.core.entries import Head, PolicyLoaded, RunStarted
+from remit.core.entries import Commitment, Head, PolicyLoaded, RunStarted
 from remit.core.graph import Graph
 from remit.core.kernel import deadline, next_commands
 from remit.core.lifecycle import RunState, RunStatus, is_quarantined
+from remit.core.matching import words
 from remit.core.policy import PolicySet
+from remit.core.tools import LABEL
 from remit.errors import (
     BadInput,
     Conflict,
@@ -66,9 +68,11 @@ class Runtime:
         policies: str | Path = "policies",
         keys: str | Path = "keys",
         anchor: str = "",
+        packs: Sequence[str] = (),
         ambient: Ambient | None = None,
         worker: str = "",
     ) -> None:
+        self._packs = tuple(packs)
         self._registry = Registry(graphs)
         self._store = store
         self._folder = policies
@@ -78,7 +82,7 @@ class Runtime:
         self.worker = worker or f"{user()}@{socket.gethostname()}:{os.getpid()}:{new_id(self._ambient)[:4]}"
 
     async def __aenter__(self) -> Runtime:
-        self._texts = read_policies(self._folder)
+        self._texts = read_policies(self._folder, self._packs)
         policies = self._load_policies(self._texts)
         async with AsyncExitStack() as opening:
             self.journal = await opening.enter_async_context(await Journal.open(self._store))
@@ -106,7 +110,7 @@ class Runtime:
 
     async def reload_policies(self) -> None:
         """Reads the folder again, and records the set where it has changed. Raises PolicyError; then nothing runs."""
-        texts = read_policies(self._folder)
+        texts = read_policies(self._folder, self._packs)
         if texts == self._texts:
             return
         policies = self._load_policies(texts)
@@ -144,8 +148,16 @@ class Runtime:
 
     # --- runs ---
 
-    async def start(self, graph: Graph | str, input: object = None, *, principal: str, target: str = "") -> str:
+    async def start(
+        self, graph: Graph | str, input: object = None, *, principal: str, target: str = "",
+        endorse: Sequence[str] = (), labels: Mapping[str, Sequence[str]] | None = None,
+    ) -> str:  # fmt: skip
         """Records a new run, without driving it, and returns its id.
+
+        Args:
+            endorse: sources that the principal endorses for this run: `tool`, `tool/part` or a source's name, such
+                as `bill-december.txt`. What they say counts as if the principal had said it.
+            labels: JSON pointer into the input to labels, where a part of it is not the principal's own words.
 
         Raises:
             BadInput: no such graph, no principal, or an input that has no JSON form.
@@ -162,7 +174,7 @@ class Runtime:
         draft = Draft(f"run/{run}", Head(), self._ambient)
         body = RunStarted(
             run, known.name, known.digest, principal, user(), target, self.policies.digest,
-            draft.commit("/input", plain),
+            draft.commit("/input", plain), _endorsed(draft, known, endorse, labels or {}),
         )  # fmt: skip
         artifacts = (
             _artifact("graph", known.bytes),
@@ -179,9 +191,12 @@ class Runtime:
         principal: str,
         wait: bool = False,
         target: str = "",
+        endorse: Sequence[str] = (),
+        labels: Mapping[str, Sequence[str]] | None = None,
     ) -> RunReport:
         """Starts a run and drives it to its end, or until it only waits for people (with `wait`, further)."""
-        return await self.resume(await self.start(graph, input, principal=principal, target=target), wait=wait)
+        run = await self.start(graph, input, principal=principal, target=target, endorse=endorse, labels=labels)
+        return await self.resume(run, wait=wait)
 
     async def resume(self, run: str, *, wait: bool = False) -> RunReport:
         """Drives a run on from where it is, in whichever process it was before.
@@ -376,6 +391,29 @@ def _check_input(graph: Graph, data: bytes) -> None:
             raise BadInput(
                 f"input of graph `{graph.name}`, task `{task.id}`: `{place}`: {found['msg'].lower()}"
             ) from error
+
+
+def _endorsed(
+    draft: Draft, graph: Graph, endorse: Sequence[str], labels: Mapping[str, Sequence[str]]
+) -> Commitment | None:
+    """Commits to what the principal endorses and to the input's labels, where there is anything of it.
+
+    Raises:
+        BadInput: an endorsement or a label says nothing that could be meant.
+    """
+    for one in endorse:
+        tool, slash, rest = one.partition("/")
+        if not words(one) or len(one) > 500:
+            raise BadInput(f"`{one[:80]}` can't be endorsed: name a source, a tool, or a tool's part as `tool/part`")
+        if slash and not rest and tool in graph.tools:
+            raise BadInput(f"`{one}` can't be endorsed: say which part of what `{tool}` returns, or `{tool}`")
+    for pointer, marks in labels.items():
+        if isinstance(marks, str) or (pointer and not pointer.startswith("/")) or not all(map(LABEL.fullmatch, marks)):
+            raise BadInput(f"labels of the input: `{pointer}`: use a JSON pointer and a list of labels")
+    if not endorse and not labels:
+        return None
+    stated = {"sources": list(endorse), "labels": {pointer: list(marks) for pointer, marks in labels.items()}}
+    return draft.commit("/endorsed", canonical(stated))
 
 
 def _artifact(kind: str, data: bytes) -> Artifact:

@@ -38,6 +38,7 @@ from remit.runtime.ambient import Ambient
 from remit.runtime.answers import denied, failed, refusal
 from remit.runtime.drafts import Ask, open_in_doubt, open_reviews, said, write_call, write_verdict
 from remit.runtime.invoke import Invoked, Invoker
+from remit.runtime.lineage import FlowUse, keep_lineage
 from remit.runtime.outside import cause, in_thread, words
 from remit.runtime.registry import Registry
 from remit.runtime.stream import Draft, RunStream
@@ -59,7 +60,17 @@ class Gate:
         self._registry = registry
         self._ambient = ambient
         self._invoker = Invoker(registry.tools, ambient)
+        self._specs = {spec.name: spec for spec in registry.specs}
         self.policies = policies
+
+    @property
+    def policies(self) -> PolicySet:
+        """The policy set in force."""
+        return self._policies
+
+    @policies.setter
+    def policies(self, policies: PolicySet) -> None:
+        self._policies, self._flow = policies, FlowUse(policies)
 
     async def call(self, stream: RunStream, ask: Ask) -> bytes:
         """Governs one call and returns its result as canonical bytes.
@@ -73,10 +84,11 @@ class Gate:
         """
         tool, args = await self._validated(stream, ask)
         values = await self._asked(stream, ask, tool.spec, args)
+        await self._traced(stream)
         # One uninterrupted step of the event loop, from here to the commit point: no `await` in between.
         draft = stream.draft()
         call = write_call(draft, stream, ask, tool.spec, args)
-        facts = self._capture(stream, ask, values)
+        facts = self._capture(stream, ask, values, tool.spec, args)
         document = facts.document()
         verdict = self._decide(call, tool.spec, document)
         key = idempotency_key(call.digest) if verdict.outcome is Outcome.ALLOW else ""
@@ -110,6 +122,7 @@ class Gate:
         call = recorded_call(stream, waiting)
         standing = self._judge(stream, waiting).standing
         values = await self._asked(stream, ask, tool.spec, call.args) if standing is Standing.APPROVED else {}
+        await self._traced(stream)
         # One uninterrupted step again.
         judged = self._judge(stream, waiting)
         if judged.standing is Standing.OPEN:
@@ -119,7 +132,7 @@ class Gate:
             left = self._withdraw(stream, waiting, "refused")
             await asyncio.shield(stream.enqueue(stream.draft(), "gate", refused, others=left))
             raise await refusal(stream, stream.state.calls[waiting.id])
-        facts = self._capture(stream, ask, values, judged)
+        facts = self._capture(stream, ask, values, tool.spec, call.args, judged)
         document = facts.document()
         verdict = self._decide(call, tool.spec, document, judged.approval)
         allowed = verdict.outcome is Outcome.ALLOW
@@ -212,9 +225,16 @@ class Gate:
                 _log.warning("fact failed", fact=provider.name, error=f"{cause(error)}: {words(error)}")
         return values
 
+    async def _traced(self, stream: RunStream) -> None:
+        """Sees to it that the run's lineage is there, where a rule looks at it."""
+        if self._flow.any and stream.lineage is None:
+            await keep_lineage(stream, self._specs)
+
     def _capture(
-        self, stream: RunStream, ask: Ask, values: Mapping[str, object], judged: Judged | None = None
-    ) -> Facts:
+        self, stream: RunStream, ask: Ask, values: Mapping[str, object], tool: ToolSpec, args: Mapping[str, object],
+        judged: Judged | None = None,
+    ) -> Facts:  # fmt: skip
+        lineage = stream.lineage if self._flow.by(tool.name) else None
         return capture(
             stream.state,
             now=stream.now(),
@@ -224,6 +244,7 @@ class Gate:
             values=values,
             approved=judged is not None,
             reviewers=judged.reviewers if judged else (),
+            flow=lineage.document(tool, args) if lineage is not None else None,
         )
 
     def _decide(
@@ -282,7 +303,10 @@ class Gate:
             call.id, invoked.ok, result, error, invoked.cause, invoked.attempts, invoked.milliseconds,
             tool.result_labels,
         )  # fmt: skip
-        await asyncio.shield(stream.enqueue(draft, f"tool:{tool.name}", body))
+        written = stream.enqueue(draft, f"tool:{tool.name}", body)
+        if stream.lineage is not None and invoked.ok:  # in the same step: as the journal has it, in its order
+            stream.lineage.settled(call.id, tool, call.args, plain(invoked.data))
+        await asyncio.shield(written)
         if is_on("info"):
             _log.info(
                 "settled", tool=tool.name, ok=body.ok, cause=body.cause, attempts=body.attempts, ms=body.milliseconds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 from remit.core.policy import PolicySet, load_policies
@@ -11,8 +12,10 @@ from remit.core.tools import JsonSchema, ToolSpec
 from remit.errors import PolicyError, Problem
 
 
-def read_policies(folder: str | Path) -> dict[str, str]:
-    """Returns file name to text of every YAML file in `folder`.
+def read_policies(folder: str | Path, packs: Sequence[str] = ()) -> dict[str, str]:
+    """Returns file name to text of every YAML file in `folder`, and of the policy packs that come with Remit.
+
+    A pack is named `pack-flow.yaml`, so that it is told from the folder's own files.
 
     Raises:
         PolicyError: no such folder, no YAML file in it, or one that can't be read. Nothing runs then.
@@ -20,17 +23,30 @@ def read_policies(folder: str | Path) -> dict[str, str]:
     place = Path(folder)
     if not place.is_dir():
         raise _refuse(str(folder), "there is no such folder of policies", "make it, or name another with --policies")
-    files = sorted(path for path in place.iterdir() if path.suffix in (".yaml", ".yml"))
-    if not files:
+    own = sorted(path for path in place.iterdir() if path.suffix in (".yaml", ".yml"))
+    if not own and not packs:
         raise _refuse(str(folder), "there is no policy in it, so nothing may run", "add a `*.yaml`, see `remit init`")
     texts = {}
-    for path in files:
+    for path in own:
         try:
             # Bytes that aren't UTF-8 are reported by the loader, with their place.
             texts[path.name] = path.read_bytes().decode("utf-8", "surrogateescape")
         except OSError as error:
             raise _refuse(str(path), f"it can't be read: {error.strerror}", "") from error
+    for pack in packs:
+        name = f"pack-{pack}.yaml"
+        if name in texts:
+            raise _refuse(str(place / name), f"it has the name of the pack `{pack}`", "rename it")
+        texts[name] = _pack(pack)
     return texts
+
+
+def _pack(name: str) -> str:
+    there = files("remit") / "packs"
+    known = sorted(found.name.removesuffix(".yaml") for found in there.iterdir() if found.name.endswith(".yaml"))
+    if name not in known:
+        raise _refuse("", f"there is no policy pack `{name}`", f"there are {', '.join(f'`{one}`' for one in known)}")
+    return (there / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def load_folder(

@@ -26,6 +26,7 @@ from remit.core.entries import (
     unseal,
 )
 from remit.core.lifecycle import ReviewState, RunState, apply
+from remit.core.provenance import Lineage
 from remit.errors import JournalError, RemitError, Tampered
 from remit.runtime.ambient import Ambient, stamp
 from remit.store.journal import Append, Artifact, Journal
@@ -74,6 +75,8 @@ class RunStream:
         self.state = state
         self.reviews = dict(reviews)
         self.broken: RemitError | None = None
+        self.lineage: Lineage | None = None
+        self._last: asyncio.Future[None] | None = None
         self._payloads = dict(payloads)
 
     @property
@@ -130,7 +133,14 @@ class RunStream:
             self._payloads.update({(payload.seq, payload.path): payload for payload in draft.payloads})
         future = self.journal.enqueue(Append((sealed, *reviews.values()), payloads, artifacts))
         future.add_done_callback(self._written)
+        self._last = future
         return future
+
+    async def flushed(self) -> None:
+        """Returns once everything that was enqueued is in the journal. Raises what broke the stream."""
+        if self._last is not None:
+            await asyncio.shield(self._last)
+        self.check()
 
     async def read_on(self, id: str) -> bool:
         """Folds in what others have written to a review. Returns whether they have.

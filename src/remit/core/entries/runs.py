@@ -18,6 +18,8 @@ class RunStarted(Fact, frozen=True):
     """Where the graph is found again: `module:graph` or `path/file.py:graph`."""
     policies: str
     input: Commitment
+    endorsed: Commitment | None = None
+    """Sources that the principal endorses in advance, and labels of the input, where there are any."""
 
 
 class Owned(Fact, frozen=True):

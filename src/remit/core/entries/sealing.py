@@ -166,7 +166,7 @@ def commitments(body: Fact) -> dict[str, Commitment]:
     elif isinstance(body, CallRejected):
         found = {"/args": body.args, "/error": body.error}
     else:
-        for name in ("input", "output", "result", "error", "shown", "reason"):
+        for name in ("input", "endorsed", "output", "result", "error", "shown", "reason"):
             found[f"/{name}"] = getattr(body, name, None)
     return {path: said for path, said in found.items() if said is not None}
 
