@@ -1,8 +1,8 @@
 """Drives the episodes of the AgentDojo harness through Remit: its gate, its store, its journal, its reviews.
 
 Each episode is one run of a graph with one agent, which makes the scripted calls one by one. The tools are the
-suite's own, with the metadata of the harness's manifest; what they return is what AgentDojo returns, as JSON. A review is
-ruled by the simulated reviewer, who alone knows who made up a call.
+suite's own, with the metadata of the harness's manifest; what they return is what AgentDojo returns, as JSON.
+A review is ruled by the simulated reviewer, who alone knows who made up a call.
 """
 
 from __future__ import annotations

@@ -217,7 +217,7 @@ def test_every_field_that_is_a_commitment_is_found_by_its_path() -> None:
         body = model(**{field.name: example_of(field.type, field.name) for field in fields})
         paths[kind] = set(commitments(body))
     assert {kind: found for kind, found in paths.items() if found} == {
-        "run.started": {"/input"},
+        "run.started": {"/input", "/endorsed"},
         "run.finished": {"/output"},
         "task.finished": {"/output", "/error"},
         "call.decided": {"/args/a", "/args/b", "/facts", "/reasons"},

@@ -31,7 +31,9 @@ def check(folder: str | None, app: str | None, as_json: bool) -> None:
     if not found.app:
         raise SettingsError("rules are checked against tools: name the graph with --app, or set `app` in remit.toml")
     registry = Registry([load_graph(found.app)])
-    policies = load_folder(found.policies, read_policies(found.policies), registry.specs, registry.root_types)
+    policies = load_folder(
+        found.policies, read_policies(found.policies, found.packs), registry.specs, registry.root_types
+    )
     tools = _tools_by_rule(policies, registry)
     rows = [
         {"rule": rule.name, "effect": rule.effect.value, "queue": rule.queue, "mode": mode, "tools": names}

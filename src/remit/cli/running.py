@@ -31,6 +31,12 @@ _CODES = {"done": 0, "failed": 1, "waiting": 8}
 @click.argument("target", required=False)
 @click.option("--input", "inputs", multiple=True, metavar="K=V", help="Input: k=v, k:=JSON, or @file.json; repeatable.")
 @click.option("--principal", metavar="P", help="Whom the run acts for; the machine's user if not given.")
+@click.option(
+    "--endorse",
+    multiple=True,
+    metavar="SOURCE",
+    help="A source that the principal stands behind: its name, TOOL or TOOL/PART; repeatable.",
+)
 @click.option("--wait/--no-wait", default=False, help="Stay until people have ruled, or leave and be resumed.")
 @policies_option
 @store_option
@@ -39,8 +45,8 @@ _CODES = {"done": 0, "failed": 1, "waiting": 8}
 @click.pass_context
 @asynchronous
 async def run(
-    ctx: click.Context, target: str | None, inputs: tuple[str, ...], principal: str | None, wait: bool,
-    policies: str | None, store: str | None, as_json: bool,
+    ctx: click.Context, target: str | None, inputs: tuple[str, ...], principal: str | None, endorse: tuple[str, ...],
+    wait: bool, policies: str | None, store: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Run the graph TARGET: `module:graph` or `path/file.py:graph`.
 
@@ -52,7 +58,7 @@ async def run(
     graph = load_graph(found.app)
     given = read_inputs(inputs)
     async with open_runtime(found.app, found) as runtime:
-        id = await runtime.start(graph, given, principal=principal or user(), target=found.app)
+        id = await runtime.start(graph, given, principal=principal or user(), target=found.app, endorse=endorse)
         if not as_json:
             click.echo(f"run {id}", err=True)
         try:
@@ -131,7 +137,14 @@ async def work(app: str | None, once: bool, policies: str | None, store: str | N
 
 def open_runtime(target: str, found: Settings) -> Runtime:
     """Returns the runtime of the graph at `target`, with its store, policies, keys and anchor."""
-    return Runtime(load_graph(target), store=found.store, policies=found.policies, keys=found.keys, anchor=found.anchor)
+    return Runtime(
+        load_graph(target),
+        store=found.store,
+        policies=found.policies,
+        keys=found.keys,
+        anchor=found.anchor,
+        packs=found.packs,
+    )
 
 
 def read_inputs(inputs: tuple[str, ...]) -> object:

@@ -36,6 +36,7 @@ class Settings(BaseSettings):
     app: str = ""
     keys: str = "keys"
     anchor: str = ""
+    packs: tuple[str, ...] = ()
 
     @classmethod
     def settings_customise_sources(

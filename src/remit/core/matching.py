@@ -38,14 +38,18 @@ _MONTHS: Final = {
 _MONTH: Final = "(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}"
 _WORDY: Final = (
     re.compile(rf"(?<!\w){_MONTH}\.? {{1,3}}(\d{{1,2}})(?:st|nd|rd|th)?(?:,? {{1,3}}(\d{{4}}))?(?!\w)", re.IGNORECASE),
-    re.compile(rf"(?<!\w)(\d{{1,2}})(?:st|nd|rd|th)?\.? {{1,3}}{_MONTH}\.?(?:,? {{1,3}}(\d{{4}}))?(?!\w)", re.IGNORECASE),
+    re.compile(
+        rf"(?<!\w)(\d{{1,2}})(?:st|nd|rd|th)?\.? {{1,3}}{_MONTH}\.?(?:,? {{1,3}}(\d{{4}}))?(?!\w)", re.IGNORECASE
+    ),
 )
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{12,}={0,2}")
 _HEX: Final = re.compile(r"(?<![0-9A-Za-z])(?:[0-9a-fA-F]{2}){6,}(?![0-9A-Za-z])")
 _PERCENT: Final = re.compile(r"%[0-9a-fA-F]{2}")
 _MAIL: Final = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 _URL: Final = re.compile(r"(?:[a-z][a-z0-9+.-]{1,15}://|www\.)[^\s<>\"'`{}|\\^]{1,2000}", re.IGNORECASE)
-_HOST: Final = re.compile(r"(?<![\w@.-])(?:[a-z0-9-]{1,63}\.){1,8}[a-z]{2,24}(?![\w@-])(?:/[^\s<>\"'`]{0,2000})?", re.IGNORECASE)
+_HOST: Final = re.compile(
+    r"(?<![\w@.-])(?:[a-z0-9-]{1,63}\.){1,8}[a-z]{2,24}(?![\w@-])(?:/[^\s<>\"'`]{0,2000})?", re.IGNORECASE
+)
 _LONG_DIGITS: Final = re.compile(r"(?<!\w)\d{8,34}(?!\w)")
 _FILES: Final = frozenset(
     "doc docx xls xlsx ppt pptx pdf txt md csv tsv json xml yaml yml toml png jpg jpeg gif svg mp3 mp4 zip gz tar"
@@ -166,7 +170,7 @@ def forms(text: str, found: list[str]) -> set[str]:
 
 
 def whole_forms(text: str) -> set[str]:
-    """Returns the canonical forms that stand for the whole text: it is one number, date, telephone or account number."""
+    """Returns the canonical forms of a text that is, as a whole, a number, a date, a telephone or account number."""
     text = plain(text).strip().strip("\"'`“”‘’«»")
     if not text or len(text) > 64 or not any(letter.isdigit() for letter in text):
         return set()
@@ -254,9 +258,8 @@ def identifiers(text: str) -> list[tuple[str, str]]:
     pieces = words(text)
     for account in list(_accounts(pieces))[:64]:
         compact = account[1:]
-        if sum(letter.isdigit() for letter in compact) >= 8 and compact in pieces:
-            found.setdefault(compact.upper(), "account")
-        elif sum(letter.isdigit() for letter in compact) >= 12:
+        digits = sum(letter.isdigit() for letter in compact)
+        if digits >= 12 or (digits >= 8 and compact in pieces):
             found.setdefault(compact.upper(), "account")
     return [(kind, piece) for piece, kind in list(found.items())[:128]]
 

@@ -29,10 +29,12 @@ PRINCIPAL, TRUSTED, UNTRUSTED = 1, 2, 4
 _SENTENCE: Final = re.compile(r"(?:^|[.!?:]\s+|\d\.\s+)(\w+)")
 _PROPER: Final = re.compile(r"\b[A-Z][\w]*[a-z][\w]*\b|\b[a-z]+[A-Z]\w*\b|['\"“‘]([^'\"”’]{2,80})['\"”’]")
 _MOST: Final = re.compile(
-    r"\b(larg|bigg|high|long|lat|new|great|strong|heavi|fast|most|best|top|last|maximum"
-    r"|small|low|cheap|least|old|earli|short|first|next|near|minimum|worst)(?:est)?\b",
+    r"\b(?:(larg|bigg|high|long|lat|new|great|strong|heavi|fast|small|low|cheap|old|earli|short|near)est"
+    r"|(most|best|top|last|maximum|least|first|next|minimum|worst))\b"
+    r"(?! +(?:\d+ +)?(?:second|minute|hour|day|week|month|quarter|year|mon|tue|wed|thu|fri|sat|sun|night|time|name))",
     re.IGNORECASE,
 )
+_KEYS: Final = frozenset("id ids key keys no nr number ref reference".split())
 _OPENERS: Final = frozenset(
     "please could would create perform find read make made check send update delete share show tell give take look"
     " what when where which write move add remove book pay plan reserve schedule cancel summarize summarise after"
@@ -93,6 +95,8 @@ class Principal:
     proper: frozenset[str] = frozenset()
     forms: frozenset[str] = frozenset()
     numbers: tuple[Decimal, ...] = ()
+    amounts: frozenset[str] = frozenset()
+    """Canonical forms of numbers that are written to the cent: those name a record too."""
     most: frozenset[str] = frozenset()
     """`up` and `down`, where they ask for the largest, the latest, the cheapest of something."""
 
@@ -101,7 +105,7 @@ class Principal:
         whole = "\n".join(matching.plain(text) for text in texts)[: matching.TEXT_MAX]
         found = [matching.words(text) for text in texts]
         flat = [word for some in found for word in some]
-        most = {"down" if word.lower() in _DOWN else "up" for word in _MOST.findall(whole)}
+        most = {"down" if word.lower() in _DOWN else "up" for pair in _MOST.findall(whole) for word in pair if word}
         numbers: list[Decimal] = []
         for number in matching.numbers(_without_identifiers(whole)):
             if number not in numbers:
@@ -113,6 +117,7 @@ class Principal:
             _proper(whole),
             frozenset(matching.forms(whole, flat)),
             tuple(numbers[:16]),
+            frozenset(matching.number(one) for one in numbers if one.as_tuple().exponent == -2),
             frozenset(most),
         )
 
@@ -191,8 +196,9 @@ class Index:
         for steps, leaf in leaves(value, LEAVES_MAX):
             if isinstance(leaf, (str, int, float)) and not isinstance(leaf, bool):
                 source = self._source("sent", call, tool, (name, *steps), labels, leaf)
-                if len(source.norm) > 5:
-                    self._add(source, matching.words(source.text), whole_only=len(source.norm) > 200)
+                found = matching.words(source.text)
+                if sum(map(len, found)) > 3:
+                    self._add(source, found, whole_only=len(found) > 200)
 
     def add_result(
         self, call: str, tool: str, labels: ResultLabels, value: object, *, asked: tuple[str, ...], chosen: bool
@@ -229,6 +235,7 @@ class Index:
         if source.trusted:
             source.labels = join(marks, self._sent_before(source, found))
         source.named = self.principal.names(source.text, found) or any(one in source.norm for one in asked)
+        source.named |= source.trusted and matching.number(leaf) in self.principal.amounts
         source.chosen = chosen and not any(step.isdigit() for step in source.record[1])
         key = steps[-1] if steps else ""
         if not source.named and key and not key.isdigit():
@@ -238,9 +245,7 @@ class Index:
             hidden = self._source("result", call, tool, steps, source.labels, inner)
             self._add(hidden, matching.words(inner), apart=True)
 
-    def _source(
-        self, kind: str, call: str, tool: str, steps: tuple[str, ...], labels: Labels, leaf: object
-    ) -> Source:
+    def _source(self, kind: str, call: str, tool: str, steps: tuple[str, ...], labels: Labels, leaf: object) -> Source:
         text = leaf if isinstance(leaf, str) else matching.number(leaf)[1:]
         place = len(steps)
         while place > 0 and steps[place - 1].isdigit():  # a list's elements stand in the object that holds the list
@@ -288,7 +293,9 @@ class Index:
             return ()
         posting = self._whole.get(norm)
         labels = [one.labels for one in posting.sources if one.kind == "sent"] if posting else []
-        rare = min((self._words.get(word, _NOTHING) for word in set(found)), key=lambda post: len(post.sources), default=None)
+        rare = min(
+            (self._words.get(word, _NOTHING) for word in set(found)), key=lambda post: len(post.sources), default=None
+        )
         for one in rare.sources if rare is not None else ():
             if one.kind == "sent" and (one.norm in norm or norm in one.norm):
                 labels.append(one.labels)
@@ -321,6 +328,21 @@ class Index:
         """Returns the leaves of the object that a source stands in."""
         return self._records.get(source.record, [])
 
+    def is_of_kind(self, source: Source, name: str) -> bool:
+        """Whether an id that was read is an id of what an argument called `name` speaks of: a file's for `file_id`."""
+        said = matching.words(name)
+        nouns = [word for word in said if word not in _KEYS]
+        key = next((step for step in reversed(source.steps) if not step.isdigit()), "")
+        if (
+            not nouns
+            or len(nouns) == len(said)
+            or [word for word in matching.words(key) if word not in _KEYS]
+            or len(source.norm) > 10
+        ):
+            return True
+        place = " ".join(matching.words(source.tool))
+        return any(noun in place or noun.rstrip("s") in place for noun in nouns)
+
     def records_of(self, call: str) -> list[list[Source]]:
         """Returns the records of a call's result, each its leaves; at most `RECORD_MAX` of them."""
         return self._of_call.get(call, [])
@@ -348,8 +370,9 @@ class Index:
                     if one.steps[len(other) :] == place and (found := _ordered(one)) is not None:
                         others.append(found)
             same = [found for found in others if isinstance(found, str) is isinstance(value, str)]
-            if len(same) > 1 and ("up" in self.principal.most and value == max(same)  # type: ignore[type-var]
-                    or "down" in self.principal.most and value == min(same)):  # type: ignore[type-var]  # fmt: skip
+            up = "up" in self.principal.most and value == max(same)
+            down = "down" in self.principal.most and value == min(same)
+            if len(same) > 1 and (up or down):
                 return True
         return False
 
@@ -366,4 +389,3 @@ def _ordered(source: Source) -> Decimal | str | None:
     if isinstance(source.value, str) and len(source.value) <= 32:
         return next((day + source.value for day in matching.dates(source.value) if len(day) == 11), None)
     return None
-

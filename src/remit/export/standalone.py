@@ -206,7 +206,7 @@ def commitments(kind: str, body: dict[str, Any]) -> dict[str, str]:
     elif kind == "call.rejected":
         found = {"/args": body["args"], "/error": body["error"]}
     else:
-        found = {f"/{n}": body.get(n) for n in ("input", "output", "result", "error", "shown", "reason")}
+        found = {f"/{n}": body.get(n) for n in ("input", "endorsed", "output", "result", "error", "shown", "reason")}
     return {path: said for path, said in found.items() if said is not None}
 
 

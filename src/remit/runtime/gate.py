@@ -29,6 +29,7 @@ from remit.core.facts import Facts, capture, roots
 from remit.core.graph import FactProvider, FactRequest
 from remit.core.lifecycle import CallState, ReviewState, ReviewStatus
 from remit.core.policy import PolicySet
+from remit.core.provenance import flow_of
 from remit.core.reviews import Judged, Standing, judge
 from remit.core.tools import Call, Repeat, ToolSpec, call_digest, idempotency_key
 from remit.core.typed import Invocation, Tool
@@ -244,7 +245,7 @@ class Gate:
             values=values,
             approved=judged is not None,
             reviewers=judged.reviewers if judged else (),
-            flow=lineage.document(tool, args) if lineage is not None else None,
+            flow=flow_of(lineage, tool, args) if lineage is not None else None,
         )
 
     def _decide(

@@ -15,8 +15,8 @@ from remit.core import provenance
 from remit.core.canonical import plain
 from remit.core.entries import Payload
 from remit.core.lifecycle import RunState
+from remit.core.origins import Endorsement, Lineage
 from remit.core.policy import CompiledRule, PolicySet
-from remit.core.provenance import Endorsement, Lineage
 from remit.core.tools import ToolSpec
 from remit.errors import Tampered
 from remit.runtime.stream import RunStream
@@ -61,9 +61,7 @@ async def keep_lineage(stream: RunStream, tools: Mapping[str, ToolSpec]) -> Line
     return stream.lineage
 
 
-def lineage_of(
-    state: RunState, payloads: Mapping[tuple[int, str], Payload], tools: Mapping[str, ToolSpec]
-) -> Lineage:
+def lineage_of(state: RunState, payloads: Mapping[tuple[int, str], Payload], tools: Mapping[str, ToolSpec]) -> Lineage:
     """Returns the lineage that a run's entries and payloads make; the same whenever it is made. Raises Tampered."""
     stated: dict[str, Any] = {}
     if state.started.endorsed is not None:

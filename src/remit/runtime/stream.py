@@ -26,7 +26,7 @@ from remit.core.entries import (
     unseal,
 )
 from remit.core.lifecycle import ReviewState, RunState, apply
-from remit.core.provenance import Lineage
+from remit.core.origins import Lineage
 from remit.errors import JournalError, RemitError, Tampered
 from remit.runtime.ambient import Ambient, stamp
 from remit.store.journal import Append, Artifact, Journal
