@@ -16,7 +16,7 @@ TOLD = "LT121000011101001000"
 
 
 def play(folder: Path, shell: Shell, *options: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """Runs the demo's agent where only the pack says no; returns its calls of `pay`, and the accounts that were paid."""
+    """Runs the demo's agent where only the pack says no; returns its calls of `pay` and the accounts paid."""
     shutil.copytree(ROOT / "examples", folder / "examples", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "policies").mkdir()
     (folder / "policies/all.yaml").write_text("policy: all\nrules:\n  - {id: all, tools: ['*'], allow: true}\n")
@@ -52,4 +52,4 @@ def test_with_the_invoices_amounts_endorsed_only_the_note_that_gives_orders_is_a
     waiting = [call for call in pays if call["outcome"] == "escalate"]
     assert [call["args"]["iban"] for call in waiting] == [TOLD]
     assert "/note of read_invoice" in waiting[0]["reasons"][0]
-    assert TOLD not in paid and len(paid) == len(pays) - 1 == 6
+    assert TOLD not in paid and len(paid) == 6

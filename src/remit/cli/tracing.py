@@ -18,16 +18,18 @@ from remit.runtime.erasing import erase as erase_values
 from remit.runtime.keys import KeyRing
 from remit.runtime.tracing import prove as prove_call
 from remit.runtime.tracing import trace as trace_calls
+from remit.runtime.tracing import trace_lineage
 from remit.store.journal import Journal
 from remit.store.projections import Projections
 
 
 @click.command()
 @click.argument("what", metavar="RUN[/CALL]")
+@click.option("--lineage", is_flag=True, help="Where the values of each call's arguments came from, as a tree.")
 @store_option
 @json_option
 @asynchronous
-async def trace(what: str, store: str | None, as_json: bool) -> None:
+async def trace(what: str, lineage: bool, store: str | None, as_json: bool) -> None:
     """Answer an auditor's questions about the calls of RUN, or about one: RUN/TASK#N.
 
     Who asked, what the agent had seen, which rules decided and the value of every part of their conditions, who
@@ -35,11 +37,15 @@ async def trace(what: str, store: str | None, as_json: bool) -> None:
     """
     run, _, call = what.partition("/")
     async with await Journal.open(settings(store=store).store, create=False) as journal:
-        traced = await trace_calls(journal, (await Projections(journal).find_run(run)).run, call)
+        found = (await Projections(journal).find_run(run)).run
+        traced = await (trace_lineage if lineage else trace_calls)(journal, found, call)
     if as_json:
         return print_json(traced)
     for row in traced:
-        _print(row)
+        if lineage:
+            _print_lineage(row)
+        else:
+            _print(row)
     return None
 
 
@@ -168,6 +174,18 @@ def _print(row: dict[str, Any]) -> None:
         ]
     )
     click.echo("")
+
+
+def _print_lineage(row: dict[str, Any]) -> None:
+    title = f"{escaped(row['call'])} {escaped(row['tool'])}"
+    click.echo(f"{heading(title)}  {mark(row['status'])}")
+    for name, origin in row["provenance"].items():
+        if origin["constant"] and not origin["value"]:
+            continue
+        labels = f" [{', '.join(origin['labels'])}]" if origin["labels"] else ""
+        click.echo(folded(escaped(f"{name}: {origin['says']}{labels}"), "  "))
+        for found in origin["identifiers"]:
+            click.echo(folded(escaped(f"{found['kind']} {found['says']}"), "      "))
 
 
 def _condition(part: dict[str, Any], indent: int) -> None:

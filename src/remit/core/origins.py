@@ -179,7 +179,7 @@ class Lineage:
         return source.kind != "result" or not source.trusted or self.index.is_of_kind(source, called)
 
     def _found(self, sources: Sequence[Source], *, exact: str, short: bool, forms: Iterable[str] = ()) -> Origin:
-        origin = Origin(unknown=True)
+        origin = Origin(unknown=True, labels=join(*self.index.marks(exact)) if not short else ())
         kinds = {"principal": False, "trusted": False, "untrusted": False}
         best: Source | None = None
         for one in sources:
@@ -210,18 +210,21 @@ class Lineage:
         """Returns the origin of a text that stands nowhere as it is: the worst of its telling words'."""
         origin = Origin(principal=True, trusted=True)
         telling = [word for word in found if matching.informative(word)] or found
-        for word in telling:
+        marks: set[Labels] = set()
+        for word in dict.fromkeys(telling):
             flags = self.index.flags(word)
             origin.unknown |= not flags
             origin.principal &= bool(flags & PRINCIPAL)
             origin.trusted &= bool(flags & (TRUSTED | PRINCIPAL))
-            if flags & UNTRUSTED and not flags & (PRINCIPAL | TRUSTED):
-                origin.untrusted = True
+            if flags & PRINCIPAL:
+                continue
+            origin.untrusted |= flags == UNTRUSTED
+            marks |= self.index.marks(word)
             for one in self.index.posted(word)[:4]:
-                if not flags & PRINCIPAL and one.kind != "sent":
-                    origin.labels = join(origin.labels, one.labels)
-                    if origin.source is None or (origin.source.trusted and not one.trusted):
-                        origin.source = one
+                worse = origin.source is None or (origin.source.trusted and not one.trusted)
+                if one.kind != "sent" and worse:
+                    origin.source = one
+        origin.labels = join(*marks)
         if len(telling) > 3 or len(found) > len(telling) + 1:
             origin.principal = False  # so many words of the principal's may be made into anything
         if origin.unknown or not self.index.complete:

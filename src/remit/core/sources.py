@@ -78,10 +78,11 @@ class Source:
 
 
 class _Posting:
-    __slots__ = ("flags", "sources")
+    __slots__ = ("flags", "marks", "sources")
 
     def __init__(self) -> None:
         self.flags = 0
+        self.marks: frozenset[Labels] = frozenset()
         self.sources: list[Source] = []
 
 
@@ -172,6 +173,7 @@ class Index:
         self._records: dict[tuple[str, tuple[str, ...]], list[Source]] = {}
         self._lists: dict[tuple[str, tuple[str, ...]], list[tuple[str, ...]]] = {}
         self._of_call: dict[str, list[list[Source]]] = {}
+        self._marks: dict[frozenset[Labels], frozenset[Labels]] = {}
         self._inputs: list[Source] = []
 
     # --- adding ---
@@ -285,6 +287,9 @@ class Index:
         if len(posting.sources) < POSTINGS_MAX or not posting.flags & flag:
             posting.sources.append(source)
         posting.flags |= flag
+        if source.labels not in posting.marks and source.kind != "sent":
+            marks = posting.marks | {source.labels}
+            posting.marks = self._marks.setdefault(marks, marks)  # one object for all words with the same
 
     def _sent_before(self, source: Source, found: list[str]) -> Labels:
         """Returns the labels of what was sent before and now comes back in a part that its tool calls trusted."""
@@ -312,6 +317,11 @@ class Index:
         """Returns in which kinds of source a word was seen."""
         posting = self._words.get(word)
         return posting.flags if posting else 0
+
+    def marks(self, word: str) -> frozenset[Labels]:
+        """Returns the labels of all sources with a word, or with this whole text or form: those capped away too."""
+        found = self._words.get(word) or self._whole.get(word)
+        return found.marks if found else frozenset()
 
     def posted(self, word: str) -> list[Source]:
         """Returns sources with this word."""

@@ -13,14 +13,15 @@ from typing import Any
 
 from remit.core import provenance
 from remit.core.canonical import plain
-from remit.core.entries import Payload
-from remit.core.lifecycle import RunState
+from remit.core.entries import Commitment, Payload, is_committed
+from remit.core.lifecycle import CallState, RunState
 from remit.core.origins import Endorsement, Lineage
 from remit.core.policy import CompiledRule, PolicySet
 from remit.core.tools import ToolSpec
 from remit.errors import Tampered
 from remit.runtime.stream import RunStream
 
+Payloads = Mapping[tuple[int, str], Payload]
 _NAMES = re.compile(rf"\b(?:{'|'.join(provenance.ROOTS)})\b")
 
 
@@ -61,27 +62,44 @@ async def keep_lineage(stream: RunStream, tools: Mapping[str, ToolSpec]) -> Line
     return stream.lineage
 
 
-def lineage_of(state: RunState, payloads: Mapping[tuple[int, str], Payload], tools: Mapping[str, ToolSpec]) -> Lineage:
+def lineage_of(state: RunState, payloads: Payloads, tools: Mapping[str, ToolSpec]) -> Lineage:
     """Returns the lineage that a run's entries and payloads make; the same whenever it is made. Raises Tampered."""
-    stated: dict[str, Any] = {}
-    if state.started.endorsed is not None:
-        stated = plain(_value(state, payloads, 0, "/endorsed"))
-    lineage = Lineage(tuple(map(Endorsement, stated.get("sources", ()))), frozenset(tools))
-    lineage.index.add_input(plain(_value(state, payloads, 0, "/input")), stated.get("labels", {}))
+    lineage = begun(state, payloads, tools)
     settled = sorted((call for call in state.calls.values() if call.settled >= 0), key=lambda call: call.settled)
     for call in settled:
-        spec = tools.get(call.tool)
-        if not call.ok or call.record is None:
-            continue
-        if spec is None:
-            raise Tampered(f"run/{state.run}: call `{call.id}`: there is no tool `{call.tool}` any more")
-        args = {name: plain(_value(state, payloads, call.seq, f"/args/{name}")) for name in call.record.args}
-        lineage.settled(call.id, spec, args, plain(_value(state, payloads, call.settled, "/result")))
+        settle(lineage, state, call, payloads, tools)
     return lineage
 
 
-def _value(state: RunState, payloads: Mapping[tuple[int, str], Payload], seq: int, path: str) -> bytes:
+def begun(state: RunState, payloads: Payloads, tools: Mapping[str, ToolSpec]) -> Lineage:
+    """Returns the lineage as it was when the run was started: of its input. Raises Tampered."""
+    stated: dict[str, Any] = {}
+    if state.started.endorsed is not None:
+        stated = plain(_value(state, payloads, 0, "/endorsed", state.started.endorsed))
+    lineage = Lineage(tuple(map(Endorsement, stated.get("sources", ()))), frozenset(tools))
+    lineage.index.add_input(plain(_value(state, payloads, 0, "/input", state.started.input)), stated.get("labels", {}))
+    return lineage
+
+
+def settle(
+    lineage: Lineage, state: RunState, call: CallState, payloads: Payloads, tools: Mapping[str, ToolSpec]
+) -> None:
+    """Adds what a settled call returned. Raises Tampered."""
+    if not call.ok or call.record is None:
+        return
+    spec = tools.get(call.tool)
+    if spec is None:
+        raise Tampered(f"run/{state.run}: call `{call.id}`: there is no tool `{call.tool}` any more")
+    args = {
+        name: plain(_value(state, payloads, call.seq, f"/args/{name}", said)) for name, said in call.record.args.items()
+    }
+    lineage.settled(call.id, spec, args, plain(_value(state, payloads, call.settled, "/result", call.commitment)))
+
+
+def _value(state: RunState, payloads: Payloads, seq: int, path: str, said: Commitment | None) -> bytes:
     found = payloads.get((seq, path))
     if found is None:
         raise Tampered(f"run/{state.run}#{seq} {path}: the payload is not there: it was erased or removed")
+    if not is_committed(found, said):
+        raise Tampered(f"run/{state.run}#{seq} {path}: the payload is not what the entry committed to")
     return found.value

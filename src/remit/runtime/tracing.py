@@ -12,8 +12,11 @@ from remit.core.facts import roots
 from remit.core.lifecycle import CallState
 from remit.core.notes import proof_text, unchecked
 from remit.core.policy import CompiledRule
+from remit.core.provenance import flow_of
 from remit.core.recorded import RecordedPolicies
+from remit.core.tools import ToolSpec
 from remit.errors import BadInput, RemitError, UnknownId
+from remit.runtime.lineage import begun, settle
 from remit.runtime.load import load_run
 from remit.runtime.views import review_view, run_view
 from remit.store.integrator import Integrator
@@ -76,6 +79,40 @@ async def prove(journal: Journal, run: str, call: str) -> str:
     if note is None or index >= size:
         raise BadInput("no checkpoint covers this call: make a key with `remit keys new`, then a checkpoint is made")
     return proof_text(index, await integrator.inclusion(index, size), note)
+
+
+async def trace_lineage(journal: Journal, run: str, call: str = "") -> list[dict[str, Any]]:
+    """Returns, for each call of the run (or the one), where every value of its arguments came from.
+
+    It is worked out anew from the journal, so it is there whether or not a policy looked at it then.
+
+    Raises:
+        UnknownId: there is no such run or call.
+        Tampered: what is stored isn't what was recorded, or a value that is needed was erased.
+    """
+    state = await load_run(journal, run)
+    if call and call not in state.calls:
+        raise UnknownId(f"run `{run}` has no call `{call}`")
+    payloads = await journal.payloads(f"run/{run}")
+    specs = {}
+    for found in state.calls.values():
+        artifact = await journal.artifact(found.record.tool_digest) if found.record else None
+        if artifact is not None:
+            specs[found.tool] = ToolSpec.from_document(plain(artifact.data))
+    lineage = begun(state, payloads, specs)
+    rows = []
+    events = [(seq, found) for found in state.calls.values() for seq in {found.seq, found.settled} if seq >= 0]
+    for seq, found in sorted(events, key=lambda event: event[0]):
+        if seq == found.settled:
+            settle(lineage, state, found, payloads, specs)
+        elif found.record is not None and found.tool in specs and call in ("", found.id):
+            paths = {name: (seq, f"/args/{name}") for name in found.record.args}
+            args = {name: plain(payloads[path].value) for name, path in paths.items() if path in payloads}
+            flow = flow_of(lineage, specs[found.tool], args)
+            rows.append(
+                {"call": found.id, "tool": found.tool, "status": found.status.value, "provenance": flow["provenance"]}
+            )
+    return rows
 
 
 async def _policies(journal: Journal) -> Mapping[str, RecordedPolicies]:
