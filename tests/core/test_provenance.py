@@ -158,6 +158,20 @@ def test_the_largest_is_the_one_that_was_asked_for() -> None:
     assert not origin(lineage("Delete a file next week", (files, {}, rows)), "29").vouched
 
 
+def test_an_address_made_of_the_principals_words_is_not_the_principals() -> None:
+    made = lineage("Ask Alice about the mail of david@example.com")
+    assert not origin(made, "alice@example.com").vouched
+    assert origin(made, "david@example.com").principal
+
+
+def test_one_of_many_is_a_choice_whether_they_are_in_a_list_or_under_their_names() -> None:
+    hotels = spec("find_hotels", "read", {})
+    by_name = {"Grand Hotel": {"code": "grand-4711"}, "Plaza": {"code": "plaza-0815"}}
+    for rows in (by_name, [{"code": "grand-4711"}, {"code": "plaza-0815"}]):
+        assert not origin(lineage("A room in Paris", (hotels, {"q": "Paris"}, rows)), "plaza-0815").vouched
+    assert origin(lineage("A room in Paris", (hotels, {"q": "Paris"}, {"code": "plaza-0815"})), "plaza-0815").selected
+
+
 def test_a_date_in_the_prompt_is_no_id() -> None:
     assert not origin(lineage("What happens on June 13?"), "13").vouched
     assert origin(lineage("Delete file 13"), "13").principal

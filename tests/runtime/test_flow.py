@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ from remit import Context, Graph, Runtime, Task, Tool, tool
 from remit.core.canonical import plain
 from remit.core.provenance import flow_of
 from remit.errors import BadInput, PolicyError
+from remit.export.formats.prov import document as document_of
+from remit.export.rows import run_rows
 from remit.runtime.lineage import lineage_of
 from remit.runtime.load import load_run
+from remit.runtime.tracing import trace_lineage
 from remit.store.journal import Journal
 
 EVIL = "GB29NWBK60161331926819"
@@ -271,3 +275,30 @@ def test_an_unknown_pack_is_refused_with_those_there_are(world: World) -> None:
     (world.policies / "pack-flow.yaml").write_text("policy: mine")
     with pytest.raises(PolicyError, match="has the name of the pack"):
         read_policies(world.policies, ["flow"])
+
+
+async def test_the_lineage_is_a_graph_in_prov_that_w3cs_own_reader_takes(world: World, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what prov imports
+        prov = pytest.importorskip("prov.model")
+    paid: list[str] = []
+    pay = books(paid)[0]
+
+    async def agent(ctx: Context, order: str) -> str:
+        letter = await ctx.call(read_letter, name="letter.txt")
+        return str(await ctx.call(pay, iban=letter.split()[5]))
+
+    graph = Graph("app", [Task("work", agent)], tools=[pay, read_letter])
+    async with flowing(world, graph) as runtime:
+        report = await runtime.run(graph, "Pay", principal="me", endorse=["letter.txt"])
+        rows = [row async for row in run_rows(runtime.journal, [report.run])]
+        traced = await trace_lineage(runtime.journal, report.run)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        document = prov.ProvDocument.deserialize(content=json.dumps(document_of(rows)), format="json")
+    (derived,) = document.get_records(prov.ProvDerivation)
+    ends = [str(value) for _, value in derived.formal_attributes if value is not None]
+    assert [end.split("/")[0] for end in ends] == ["remit:request", "remit:result"]
+    assert ends[1].endswith("work_23_0")
+    assert [(row["call"], row["provenance"]) for row in traced][1][1]["iban"]["endorsed"]
+    assert "the result of read_letter (call work#0)" in traced[1]["provenance"]["iban"]["says"]

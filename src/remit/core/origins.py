@@ -172,7 +172,9 @@ class Lineage:
         if short:  # so short a text stands in many a place by chance
             origin.untrusted = any(self.index.flags(word) & UNTRUSTED for word in found)
             return origin
-        return self._decoded(self._composed(found), text, effect)
+        origin = self._composed(found)
+        origin.principal &= not matching.is_identifier(text)  # an address made of the principal's words is another one
+        return self._decoded(origin, text, effect)
 
     def _fits(self, source: Source, called: str) -> bool:
         """Whether a source may be where the value of an argument of this name is from; others are chance."""

@@ -238,7 +238,7 @@ class Index:
             source.labels = join(marks, self._sent_before(source, found))
         source.named = self.principal.names(source.text, found) or any(one in source.norm for one in asked)
         source.named |= source.trusted and matching.number(leaf) in self.principal.amounts
-        source.chosen = chosen and not any(step.isdigit() for step in source.record[1])
+        source.chosen = chosen and not any(map(_is_choice, source.record[1]))
         key = steps[-1] if steps else ""
         if not source.named and key and not key.isdigit():
             source.named = self.principal.names(key, matching.words(key)) and " " in key.strip()
@@ -388,6 +388,11 @@ class Index:
 
 
 _NOTHING: Final = _Posting()
+
+
+def _is_choice(step: str) -> bool:
+    """Whether a step is one of several like it: a position in a list, or a key that is data and no field's name."""
+    return not (step.isascii() and step.isidentifier() and step.islower())
 
 
 def _ordered(source: Source) -> Decimal | str | None:

@@ -54,6 +54,8 @@ class CallRow:
     labels: tuple[str, ...]
     entry: str
     rulings: tuple[RulingRow, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """The call whose result an argument came from, by its name, where a policy looked at that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +212,7 @@ def _call(
     where = call.settled if settled else call.seq
     spec = specs.get(record.tool_digest) if record else None
     reasons = value(call.decided, "/reasons", verdict.reasons) if verdict else None
+    seen = value(call.decided, "/facts", facts.get(call.decided)) or {}
     return CallRow(
         call=call.id,
         task=call.task,
@@ -230,9 +233,10 @@ def _call(
         cause=call.cause,
         attempts=call.attempts,
         cost=call.cost,
-        labels=tuple((value(call.decided, "/facts", facts.get(call.decided)) or {}).get("labels", ())),
+        labels=tuple(seen.get("labels", ())),
         entry=f"{stream}#{where}",
         rulings=rulings,
+        sources={name: row["call"] for name, row in seen.get("provenance", {}).items() if row["call"]},
     )
 
 

@@ -46,6 +46,10 @@ def _call(found: dict[str, Any], run: RunRows, call: CallRow, principal: str, po
     _relate(found, "wasAssociatedWith", activity, association)
     request = _add(found, "entity", f"request/{run.run}/{call.call}", {"remit:digest": call.digest or "none"})
     _relate(found, "used", activity, {"prov:activity": activity, "prov:entity": request})
+    for name, source in call.sources.items():
+        origin = f"remit:{_local(f'result/{run.run}/{source}')}"
+        derived = {"prov:generatedEntity": request, "prov:usedEntity": origin, "remit:argument": name}
+        _relate(found, "wasDerivedFrom", f"{request}/{name}", derived)
     if call.status == "settled" and not call.error:
         result = _add(found, "entity", f"result/{run.run}/{call.call}", {"remit:entry": call.entry})
         _relate(found, "wasGeneratedBy", result, {"prov:entity": result, "prov:activity": activity})
