@@ -289,6 +289,19 @@ def test_the_table_of_json_keys_is_what_the_commands_print(
     call = f"{run}/take-notes#0"
     assert remit("audit trace", call) and remit("audit prove", call) and remit("audit tiles", "log")
     assert remit("audit erase", "--call", call, "--reason", "asked for")
+    masking = {
+        "detector": "text",
+        "tools": ["write_note"],
+        "results": [""],
+        "when": "!ansi",
+        "then": "mask",
+        "keep": True,
+    }
+    Path("policies/guardrails.yaml").write_text(json.dumps({"guardrails": [masking]}), encoding="utf-8")
+    found = json.loads(CliRunner().invoke(cli.cli, ["run", "--input", "topic=sage", "--json"]).stdout)
+    assert remit("audit original", f"{found[0]['run']}/take-notes#0") == [
+        {"call": f"{found[0]['run']}/take-notes#0", "result": "sage"}
+    ]
     assert remit("audit export", "--all", "-o", "e") and remit("audit verify", "e")
     assert not keys, f"commands that were not tried: {list(keys)}"
 

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from remit.core.detectors import Detector, Finding, Places, Report, texts
     from remit.core.entries import Outcome
     from remit.core.graph import Agent, FactProvider, FactRequest, Graph, Task, agent, fact
     from remit.core.tools import Effect, Repeat, ToolSpec
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from remit.runtime.scheduler import RunReport
 
 _HOMES = {
+    "remit.core.detectors": ("Detector", "Finding", "Places", "Report", "texts"),
     "remit.core.entries": ("Outcome",),
     "remit.core.graph": ("Agent", "FactProvider", "FactRequest", "Graph", "Task", "agent", "fact"),
     "remit.core.tools": ("Effect", "Repeat", "ToolSpec"),
@@ -35,16 +37,20 @@ __all__ = [
     "Agent",
     "Context",
     "Denied",
+    "Detector",
     "Effect",
     "FactProvider",
     "FactRequest",
+    "Finding",
     "Graph",
     "InvalidArguments",
     "Invocation",
     "Outcome",
+    "Places",
     "PolicyError",
     "RemitError",
     "Repeat",
+    "Report",
     "RunReport",
     "Runtime",
     "Task",
@@ -55,6 +61,7 @@ __all__ = [
     "agent",
     "fact",
     "foreign_tool",
+    "texts",
     "tool",
 ]
 

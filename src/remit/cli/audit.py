@@ -11,7 +11,7 @@ import click
 
 from remit.cli.output import escaped, folded, heading, mark, print_json
 from remit.cli.settings import asynchronous, json_option, keys_option, settings, store_option
-from remit.cli.tracing import erase, prove, tiles, trace
+from remit.cli.tracing import erase, original, prove, tiles, trace
 from remit.core.notes import VerifierKey
 from remit.errors import BadInput, UnknownId
 from remit.export.bundle import Request, export_view
@@ -33,7 +33,7 @@ def audit() -> None:
     """Export the journal and verify exports."""
 
 
-for command in (trace, prove, tiles, erase):
+for command in (trace, original, prove, tiles, erase):
     audit.add_command(command)
 
 

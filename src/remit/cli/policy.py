@@ -8,7 +8,9 @@ from remit.cli.output import heading, print_json, print_table
 from remit.cli.settings import json_option, settings
 from remit.core.policy import CompiledRule, PolicySet
 from remit.errors import SettingsError
-from remit.runtime.policyfolder import load_folder, read_policies
+from remit.runtime.ambient import System
+from remit.runtime.guards import load_governed
+from remit.runtime.policyfolder import read_policies
 from remit.runtime.registry import Registry
 from remit.runtime.target import load_graph
 
@@ -31,9 +33,7 @@ def check(folder: str | None, app: str | None, as_json: bool) -> None:
     if not found.app:
         raise SettingsError("rules are checked against tools: name the graph with --app, or set `app` in remit.toml")
     registry = Registry([load_graph(found.app)])
-    policies = load_folder(
-        found.policies, read_policies(found.policies, found.packs), registry.specs, registry.root_types
-    )
+    policies, _ = load_governed(found.policies, read_policies(found.policies, found.packs), registry, System())
     tools = _tools_by_rule(policies, registry)
     rows = [
         {"rule": rule.name, "effect": rule.effect.value, "queue": rule.queue, "mode": mode, "tools": names}

@@ -1,4 +1,4 @@
-"""`remit audit trace`, `prove`, `tiles` and `erase`."""
+"""`remit audit trace`, `original`, `prove`, `tiles` and `erase`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from remit.cli.output import escaped, fields, folded, heading, mark, moment, print_json, value
+from remit.cli.output import escaped, fields, folded, heading, mark, moment, pretty, print_json, value
 from remit.cli.settings import asynchronous, json_option, keys_option, settings, store_option
 from remit.errors import BadInput
 from remit.export.tiles import write_tiles
@@ -16,9 +16,9 @@ from remit.runtime.checkpoints import Checkpoints
 from remit.runtime.erasing import Selection
 from remit.runtime.erasing import erase as erase_values
 from remit.runtime.keys import KeyRing
+from remit.runtime.tracing import original_result, trace_lineage
 from remit.runtime.tracing import prove as prove_call
 from remit.runtime.tracing import trace as trace_calls
-from remit.runtime.tracing import trace_lineage
 from remit.store.journal import Journal
 from remit.store.projections import Projections
 
@@ -47,6 +47,27 @@ async def trace(what: str, lineage: bool, store: str | None, as_json: bool) -> N
         else:
             _print(row)
     return None
+
+
+@click.command()
+@click.argument("call", metavar="RUN/CALL")
+@store_option
+@json_option
+@asynchronous
+async def original(call: str, store: str | None, as_json: bool) -> None:
+    """Show what CALL returned before a guardrail masked it, where guardrails.yaml says `keep: true`.
+
+    It is in the store alone: whoever may read the store may read it, and no export holds it.
+    """
+    run, slash, id = call.partition("/")
+    if not slash:
+        raise BadInput(f"`{call}`: write RUN/TASK#N; `remit runs show {run}` names the calls")
+    async with await Journal.open(settings(store=store).store, create=False) as journal:
+        found = await original_result(journal, (await Projections(journal).find_run(run)).run, id)
+    if as_json:
+        print_json([{"call": call, "result": found}])
+    else:
+        click.echo(pretty(found))
 
 
 @click.command()

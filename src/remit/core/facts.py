@@ -53,9 +53,15 @@ _FIXED: Mapping[str, JsonSchema] = {
 }
 
 
-def root_types(tool: ToolSpec, facts: Mapping[str, JsonSchema]) -> dict[str, JsonSchema]:
-    """Returns the JSON Schema of every name that a condition on `tool` can see; `facts` are those it has."""
-    return {**_FIXED, **provenance.root_types(tool), "args": tool.normal, "facts": _record(**facts)}
+def root_types(
+    tool: ToolSpec, facts: Mapping[str, JsonSchema], findings: Mapping[str, JsonSchema] | None = None
+) -> dict[str, JsonSchema]:
+    """Returns the JSON Schema of every name that a condition on `tool` can see.
+
+    `facts` are those it has, `findings` those of the guardrails that look at its arguments.
+    """
+    seen = {"findings": _record(**findings)} if findings else {}
+    return {**_FIXED, **provenance.root_types(tool), **seen, "args": tool.normal, "facts": _record(**facts)}
 
 
 class _Counts(dict[str, Any]):
@@ -94,6 +100,8 @@ class Facts:
     reviewers: tuple[str, ...] = ()
     flow: Mapping[str, object] = field(default_factory=dict)
     """`provenance`, `authority` and `content`, where a rule on the tool looks at them."""
+    findings: Mapping[str, object] = field(default_factory=dict)
+    """What guardrails say of the arguments, by guardrail; one that failed is absent."""
 
     def document(self) -> dict[str, object]:
         """Returns the facts as JSON: what the journal commits to."""
@@ -119,12 +127,14 @@ class Facts:
             "facts": dict(self.values),
             "approval": {"given": self.approved, "reviewers": list(self.reviewers)},
             **self.flow,
+            **({"findings": dict(self.findings)} if self.findings else {}),
         }
 
 
 def capture(
     state: RunState, *, now: str, agent: str, agent_version: str, task: str, values: Mapping[str, object],
     reviewers: tuple[str, ...] = (), approved: bool = False, flow: Mapping[str, object] | None = None,
+    findings: Mapping[str, object] | None = None,
 ) -> Facts:  # fmt: skip
     """Returns the facts of this moment: counters as they stand, enqueued entries included."""
     found = state.tasks.get(task)
@@ -146,6 +156,7 @@ def capture(
         approved=approved,
         reviewers=reviewers,
         flow=flow or {},
+        findings=findings or {},
     )
 
 

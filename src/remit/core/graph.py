@@ -18,6 +18,7 @@ from typing import Any
 import networkx as nx
 
 from remit.core.canonical import canonical, digest_bytes
+from remit.core.detectors import Detector
 from remit.core.tools import NAME
 from remit.core.typed import Results, Tool, signature_of
 from remit.errors import GraphError
@@ -131,6 +132,8 @@ class Task:
 class Graph:
     """A named, validated, immutable DAG of tasks, with the tools and fact providers they may use.
 
+    Its `detectors` are those of the user's own that `guardrails.yaml` may name.
+
     Raises:
         GraphError: no task, a duplicate or unusable id, an unknown name, a cycle, two tools of one name,
             an agent that isn't an async function with annotations, or a limit below 1.
@@ -143,6 +146,7 @@ class Graph:
         *,
         tools: Iterable[Tool[..., Any]] = (),
         facts: Iterable[FactProvider] = (),
+        detectors: Iterable[Detector[Any]] = (),
         limit: int = 16,
     ) -> None:
         self.name = name
@@ -155,6 +159,7 @@ class Graph:
         self.tasks = self._unique("task", ((task.id, task) for task in tasks))
         self.tools = self._unique("tool", ((tool.name, tool) for tool in tools))
         self.facts = self._unique("fact", ((provider.name, provider) for provider in facts))
+        self.detectors = self._unique("detector", ((detector.name, detector) for detector in detectors))
         if not self.tasks:
             raise GraphError(f"{self.place}: it has no task")
         for task in self.tasks.values():

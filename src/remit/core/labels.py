@@ -80,16 +80,18 @@ class ResultLabels:
 
     __slots__ = ("_exact", "_rest", "_wild")
 
-    def __init__(self, stated: Stated) -> None:
-        self._rest: Labels = () if not stated else PESSIMISTIC
+    def __init__(self, stated: Stated, more: Iterable[str] = ()) -> None:
+        """`more`: labels that every part has besides."""
+        more = tuple(more)
+        self._rest: Labels = join(() if not stated else PESSIMISTIC, more)
         self._exact: dict[tuple[str, ...], Labels] = {}
         self._wild: list[tuple[tuple[str, ...], Labels]] = []
         for pointer, labels in stated.items():
             steps = steps_of(pointer)
             if "*" in steps:
-                self._wild.append((steps, join(labels)))
+                self._wild.append((steps, join(labels, more)))
             else:
-                self._exact[steps] = join(labels)
+                self._exact[steps] = join(labels, more)
         self._wild.sort(key=lambda found: (-len(found[0]), found[0].count("*"), found[0]))
 
     def at(self, steps: tuple[str, ...]) -> Labels:

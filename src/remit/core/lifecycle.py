@@ -152,6 +152,8 @@ class CallState(msgspec.Struct, frozen=True):
     ok: bool = False
     cause: str = ""
     attempts: int = 0
+    labels: tuple[str, ...] = ()
+    """Of its result."""
     said: str = ""
     """Of a rejected call: the commitment to what was asked for."""
 
@@ -312,7 +314,7 @@ def _call(state: RunState, entry: Entry) -> RunState:
         commitment = (body.result if body.ok else body.error) or ""
         call = change(
             old, status=status, settled=entry.seq, ok=body.ok, cause=body.cause, commitment=commitment,
-            attempts=body.attempts,
+            attempts=body.attempts, labels=body.labels,
         )  # fmt: skip
         state = _read(state, call.task, body.labels)
     return _put(state, entry, old, call)

@@ -91,8 +91,13 @@ class Lineage:
     _numbers: list[Decimal] = field(default_factory=list)
     """Numbers of records that the principal named."""
 
-    def settled(self, call: str, tool: ToolSpec, args: Mapping[str, object], result: object) -> None:
-        """Adds what a call returned; the arguments first, so that what only comes back from them is known."""
+    def settled(
+        self, call: str, tool: ToolSpec, args: Mapping[str, object], result: object, more: Sequence[str] = ()
+    ) -> None:
+        """Adds what a call returned; the arguments first, so that what only comes back from them is known.
+
+        `more`: labels that guardrails gave the result, all of it.
+        """
         reading = tool.effect in (Effect.READ, Effect.FETCH)
         chosen, asked, sent = True, [], []
         named = []
@@ -117,7 +122,7 @@ class Lineage:
             self.index.add_sent(call, tool.name, name, leaf, labels)
         self._asked[call] = named
         self.index.add_result(
-            call, tool.name, ResultLabels(tool.labels), result,
+            call, tool.name, ResultLabels(tool.labels, more), result,
             asked=tuple(norm for norm, by_principal in asked if by_principal), chosen=chosen,
         )  # fmt: skip
         self._learn(call)

@@ -23,6 +23,7 @@ from remit.core.conditions import (
     render_value,
 )
 from remit.core.entries import Outcome, RuleHit
+from remit.core.guardrailfile import FILES, read_guardrails
 from remit.core.policyfiles import PolicyFile, QueuesText, RuleText, read_policy, read_queues, suggest
 from remit.core.tools import JsonSchema
 from remit.core.yamltext import Path, Source
@@ -209,6 +210,10 @@ class _Load:
         """Reads one file; rules are compiled in `finish`, when all queues are known."""
         last = name.rpartition("/")[2]
         if name.endswith(_CASES):
+            return
+        if last in FILES:
+            source, _ = read_guardrails(name, text, self._types)
+            self.problems += source.problems
             return
         if last in _QUEUES:
             self._read_queues(name, text)

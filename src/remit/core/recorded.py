@@ -29,6 +29,9 @@ class RecordedPolicies:
             self._texts: dict[str, str] = orjson.loads(artifacts[body.texts])["files"]
             self.tools = {name: ToolSpec.from_document(row["spec"]) for name, row in types.items()}
             self._facts: dict[str, dict[str, JsonSchema]] = {name: row["facts"] for name, row in types.items()}
+            self._findings: dict[str, dict[str, JsonSchema]] = {
+                name: row.get("findings", {}) for name, row in types.items()
+            }
         except UNFIT as error:
             raise Tampered(
                 f"the policy files, or the tools they were checked against, are not there: {error}"
@@ -39,12 +42,13 @@ class RecordedPolicies:
         """Whether these policies were checked against exactly the tool that was called."""
         return call.tool in self.tools and self.tools[call.tool].digest == call.tool_digest
 
+    def _roots(self, tool: ToolSpec) -> Mapping[str, JsonSchema]:
+        return root_types(tool, self._facts[tool.name], self._findings[tool.name])
+
     def load(self) -> PolicySet:
         """Returns the set, compiled. Raises PolicyError, or Tampered where it isn't the set of that digest."""
         if self._loaded is None:
-            loaded = load_policies(
-                self._texts, tuple(self.tools.values()), lambda tool: root_types(tool, self._facts[tool.name])
-            )
+            loaded = load_policies(self._texts, tuple(self.tools.values()), self._roots)
             if loaded.digest != self._digest or loaded.single_operator != self.single_operator:
                 raise Tampered("the policy files are not the ones whose digest was recorded")
             self._loaded = loaded

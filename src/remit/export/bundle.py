@@ -35,7 +35,7 @@ from remit.export.evidence import Evidence
 from remit.export.formats import writer
 from remit.export.page import write as write_page
 from remit.export.rows import run_rows
-from remit.export.withhold import Kept, Withhold, nothing
+from remit.export.withhold import ORIGINAL, Kept, Withhold, nothing
 from remit.store.journal import Append, Journal
 
 FORMAT = "remit export"
@@ -270,6 +270,8 @@ class _Withholding:
         self._known: dict[str, Kept] = {}
 
     async def __call__(self, payload: Payload) -> bool:
+        if payload.path == ORIGINAL:
+            return True
         if self._withhold is nothing:
             return False
         kept = self._known.pop(payload.stream, None)

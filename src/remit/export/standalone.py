@@ -196,17 +196,24 @@ def canonical(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
+NAMES = ("input", "endorsed", "output", "result", "error", "shown", "reason", "findings", "original")
+
+
 def commitments(kind: str, body: dict[str, Any]) -> dict[str, str]:
     """What an entry commits to, by the path of the payload."""
     found: dict[str, Any] = {}
     if kind == "call.decided":
         found = {f"/args/{name}": said for name, said in body["call"]["args"].items()}
     if kind in ("call.decided", "call.decided_again"):
-        found |= {"/facts": body["facts"], "/reasons": body["verdict"].get("reasons")}
+        found |= {
+            "/facts": body["facts"],
+            "/reasons": body["verdict"].get("reasons"),
+            "/findings": body.get("findings"),
+        }
     elif kind == "call.rejected":
         found = {"/args": body["args"], "/error": body["error"]}
     else:
-        found = {f"/{n}": body.get(n) for n in ("input", "endorsed", "output", "result", "error", "shown", "reason")}
+        found = {f"/{n}": body.get(n) for n in NAMES}
     return {path: said for path, said in found.items() if said is not None}
 
 

@@ -17,9 +17,13 @@ COPIES = ("/facts", "/reasons", "/shown", "/reason")
 """Paths of payloads that may quote an argument."""
 
 
+ORIGINAL = "/original"
+"""What a result was before a guardrail masked it: it leaves in no bundle."""
+
+
 def nothing(entries: Sequence[Entry]) -> Kept:
-    """Withholds nothing."""
-    return lambda seq, path: False
+    """Withholds nothing but what guardrails masked."""
+    return lambda seq, path: path == ORIGINAL
 
 
 def withholding(rules: Sequence[str]) -> Withhold:
@@ -53,7 +57,8 @@ def withholding(rules: Sequence[str]) -> Withhold:
             if isinstance(entry.body, CallSettled) and labels.intersection(entry.body.labels)
         }
         return lambda seq, path: (
-            seq in closed
+            path == ORIGINAL
+            or seq in closed
             or (seq in marked and path == "/result")
             or (seq in quoting and path in COPIES)
             or any(path == pointer or path.startswith(f"{pointer}/") for pointer in pointers)

@@ -38,9 +38,10 @@ from remit.logs import get
 from remit.runtime.ambient import Ambient, System, new_id, stamp, user
 from remit.runtime.checkpoints import Checkpoints
 from remit.runtime.gate import Gate
+from remit.runtime.guards import Guards, load_governed
 from remit.runtime.keys import KeyRing
 from remit.runtime.load import load_reviews, load_run
-from remit.runtime.policyfolder import load_folder, read_policies
+from remit.runtime.policyfolder import read_policies
 from remit.runtime.recover import take
 from remit.runtime.registry import Registry
 from remit.runtime.scheduler import Drive, RunReport
@@ -83,15 +84,15 @@ class Runtime:
 
     async def __aenter__(self) -> Runtime:
         self._texts = read_policies(self._folder, self._packs)
-        policies = self._load_policies(self._texts)
+        policies, guards = self._load_policies(self._texts)
         async with AsyncExitStack() as opening:
             self.journal = await opening.enter_async_context(await Journal.open(self._store))
             self._leases = Leases(self.journal)
             self.projections = Projections(self.journal)
             self._checkpoints = Checkpoints(self.journal, self._keys, self._ambient, self._anchor)
             await self._checkpoints.check_anchor()
-            self._gate = Gate(self.journal, self._registry, policies, self._ambient)
-            await self._record_policies(policies)
+            self._gate = Gate(self.journal, self._registry, policies, self._ambient, guards)
+            await self._record_policies(policies, guards)
             await opening.enter_async_context(_beside(self._checkpoints.keep()))
             self._open = opening.pop_all()
         return self
@@ -113,21 +114,21 @@ class Runtime:
         texts = read_policies(self._folder, self._packs)
         if texts == self._texts:
             return
-        policies = self._load_policies(texts)
+        policies, guards = self._load_policies(texts)
         if policies.digest != self.policies.digest:
-            await self._record_policies(policies)
+            await self._record_policies(policies, guards)
             get().warning("policies changed", digest=policies.digest[:12])
-            self._gate.policies = policies
+            self._gate.govern(policies, guards)
         self._texts = texts  # last: where recording them failed, they are read again the next time
 
-    def _load_policies(self, texts: Mapping[str, str]) -> PolicySet:
-        return load_folder(self._folder, texts, self._registry.specs, self._registry.root_types)
+    def _load_policies(self, texts: Mapping[str, str]) -> tuple[PolicySet, Guards]:
+        return load_governed(self._folder, texts, self._registry, self._ambient)
 
-    async def _record_policies(self, policies: PolicySet) -> None:
+    async def _record_policies(self, policies: PolicySet, guards: Guards) -> None:
         """Appends what is in force, unless it is what the journal says already."""
         artifacts = (
             _artifact("policies", canonical({"files": dict(policies.texts)})),
-            _artifact("types", self._registry.types()),
+            _artifact("types", self._registry.types(guards.schemas)),
         )
         body = PolicyLoaded(
             policies.digest,

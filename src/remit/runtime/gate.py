@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from remit.core.canonical import canonical, plain
 from remit.core.decide import Approval, Verdict, decide
@@ -38,6 +39,7 @@ from remit.logs import get, is_on
 from remit.runtime.ambient import Ambient
 from remit.runtime.answers import denied, failed, refusal
 from remit.runtime.drafts import Ask, open_in_doubt, open_reviews, said, write_call, write_verdict
+from remit.runtime.guards import Guarded, Guards, Looked
 from remit.runtime.invoke import Invoked, Invoker
 from remit.runtime.lineage import FlowUse, keep_lineage
 from remit.runtime.outside import cause, in_thread, words
@@ -56,22 +58,24 @@ class Waiting(Exception):
 class Gate:
     """Every tool call of every run of a process goes through `call`."""
 
-    def __init__(self, journal: Journal, registry: Registry, policies: PolicySet, ambient: Ambient) -> None:
+    def __init__(
+        self, journal: Journal, registry: Registry, policies: PolicySet, ambient: Ambient, guards: Guards | None = None
+    ) -> None:
         self._journal = journal
         self._registry = registry
         self._ambient = ambient
         self._invoker = Invoker(registry.tools, ambient)
         self._specs = {spec.name: spec for spec in registry.specs}
-        self.policies = policies
+        self.govern(policies, guards or Guards((), ambient))
 
     @property
     def policies(self) -> PolicySet:
         """The policy set in force."""
         return self._policies
 
-    @policies.setter
-    def policies(self, policies: PolicySet) -> None:
-        self._policies, self._flow = policies, FlowUse(policies)
+    def govern(self, policies: PolicySet, guards: Guards) -> None:
+        """Puts a policy set in force, with the guardrails it was checked against."""
+        self._policies, self._guards, self._flow = policies, guards, FlowUse(policies)
 
     async def call(self, stream: RunStream, ask: Ask) -> bytes:
         """Governs one call and returns its result as canonical bytes.
@@ -85,11 +89,12 @@ class Gate:
         """
         tool, args = await self._validated(stream, ask)
         values = await self._asked(stream, ask, tool.spec, args)
+        looked = await self._guards.look(tool.name, args)
         await self._traced(stream)
         # One uninterrupted step of the event loop, from here to the commit point: no `await` in between.
         draft = stream.draft()
         call = write_call(draft, stream, ask, tool.spec, args)
-        facts = self._capture(stream, ask, values, tool.spec, args)
+        facts = self._capture(stream, ask, values, tool.spec, args, looked)
         document = facts.document()
         verdict = self._decide(call, tool.spec, document)
         key = idempotency_key(call.digest) if verdict.outcome is Outcome.ALLOW else ""
@@ -101,6 +106,7 @@ class Gate:
             key,
             tuple(sealed.stream.removeprefix("review/") for _, sealed in opened),
             str(tool.spec.cost),
+            draft.commit("/findings", canonical(list(looked.found))) if looked.found else None,
         )
         try:
             written = stream.enqueue(draft, f"agent:{ask.agent}", body, others=opened)
@@ -122,7 +128,9 @@ class Gate:
         tool = self._registry.tools[waiting.tool]
         call = recorded_call(stream, waiting)
         standing = self._judge(stream, waiting).standing
-        values = await self._asked(stream, ask, tool.spec, call.args) if standing is Standing.APPROVED else {}
+        approved = standing is Standing.APPROVED
+        values = await self._asked(stream, ask, tool.spec, call.args) if approved else {}
+        looked = await self._guards.look(tool.name, call.args) if approved else Looked({})
         await self._traced(stream)
         # One uninterrupted step again.
         judged = self._judge(stream, waiting)
@@ -133,7 +141,7 @@ class Gate:
             left = self._withdraw(stream, waiting, "refused")
             await asyncio.shield(stream.enqueue(stream.draft(), "gate", refused, others=left))
             raise await refusal(stream, stream.state.calls[waiting.id])
-        facts = self._capture(stream, ask, values, tool.spec, call.args, judged)
+        facts = self._capture(stream, ask, values, tool.spec, call.args, looked, judged)
         document = facts.document()
         verdict = self._decide(call, tool.spec, document, judged.approval)
         allowed = verdict.outcome is Outcome.ALLOW
@@ -233,7 +241,7 @@ class Gate:
 
     def _capture(
         self, stream: RunStream, ask: Ask, values: Mapping[str, object], tool: ToolSpec, args: Mapping[str, object],
-        judged: Judged | None = None,
+        looked: Looked, judged: Judged | None = None,
     ) -> Facts:  # fmt: skip
         lineage = stream.lineage if self._flow.by(tool.name) else None
         return capture(
@@ -246,6 +254,7 @@ class Gate:
             approved=judged is not None,
             reviewers=judged.reviewers if judged else (),
             flow=flow_of(lineage, tool, args) if lineage is not None else None,
+            findings=looked.facts,
         )
 
     def _decide(
@@ -296,17 +305,38 @@ class Gate:
             raise await self._in_doubt(stream, call, tool.spec, f"{invoked.cause}: {invoked.error}")
         return await self._settle(stream, tool.spec, call, invoked)
 
+    async def _guarded(self, tool: str, invoked: Invoked) -> tuple[Invoked, Guarded]:
+        """Returns what the agent may have of a result, and what the guardrails did to it."""
+        if not invoked.ok or not self._guards.guards_results(tool):
+            return invoked, Guarded(None)
+        guarded = await self._guards.look_at_result(tool, plain(invoked.data))
+        if not guarded.refused and any(did.endswith(":mask") for did in guarded.did):
+            try:
+                invoked = replace(invoked, data=canonical(guarded.value))
+                self._registry.tools[tool].results.load(invoked.data)
+            except ValueError as error:
+                guarded = replace(guarded, refused=f"masked, it is no result of `{tool}` any more: {words(error)}")
+        if guarded.refused:
+            # The effect has happened, and the agent is told so: what it doesn't get is what came back.
+            text = f"`{tool}` ran, and its result was refused: {guarded.refused}"
+            invoked = replace(invoked, ok=False, data=b"", error=text, cause="ResultRefused")
+        return invoked, guarded
+
     async def _settle(self, stream: RunStream, tool: ToolSpec, call: Call, invoked: Invoked) -> bytes:
+        invoked, guarded = await self._guarded(tool.name, invoked)
         draft = stream.draft()
         result = draft.commit("/result", invoked.data) if invoked.ok else None
         error = None if invoked.ok else draft.commit("/error", canonical(_printable(invoked.error)))
         body = CallSettled(
             call.id, invoked.ok, result, error, invoked.cause, invoked.attempts, invoked.milliseconds,
-            tool.result_labels,
+            tuple(sorted({*tool.result_labels, *guarded.labels})),
+            draft.commit("/findings", canonical(list(guarded.found))) if guarded.found else None,
+            draft.commit("/original", canonical(guarded.original)) if guarded.original is not None else None,
+            guarded.did,
         )  # fmt: skip
         written = stream.enqueue(draft, f"tool:{tool.name}", body)
         if stream.lineage is not None and invoked.ok:  # in the same step: as the journal has it, in its order
-            stream.lineage.settled(call.id, tool, call.args, plain(invoked.data))
+            stream.lineage.settled(call.id, tool, call.args, plain(invoked.data), guarded.labels)
         await asyncio.shield(written)
         if is_on("info"):
             _log.info(

@@ -93,7 +93,8 @@ def settle(
     args = {
         name: plain(_value(state, payloads, call.seq, f"/args/{name}", said)) for name, said in call.record.args.items()
     }
-    lineage.settled(call.id, spec, args, plain(_value(state, payloads, call.settled, "/result", call.commitment)))
+    result = plain(_value(state, payloads, call.settled, "/result", call.commitment))
+    lineage.settled(call.id, spec, args, result, [label for label in call.labels if label not in spec.result_labels])
 
 
 def _value(state: RunState, payloads: Payloads, seq: int, path: str, said: Commitment | None) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any
 
 from remit.core.canonical import plain
 from remit.core.conditions import Explanation, Failure, render_value
-from remit.core.entries import PolicyLoaded, RuleHit
+from remit.core.entries import CallSettled, PolicyLoaded, RuleHit, is_committed
 from remit.core.facts import roots
 from remit.core.lifecycle import CallState
 from remit.core.notes import proof_text, unchecked
@@ -15,7 +15,7 @@ from remit.core.policy import CompiledRule
 from remit.core.provenance import flow_of
 from remit.core.recorded import RecordedPolicies
 from remit.core.tools import ToolSpec
-from remit.errors import BadInput, RemitError, UnknownId
+from remit.errors import BadInput, RemitError, Tampered, UnknownId
 from remit.runtime.lineage import begun, settle
 from remit.runtime.load import load_run
 from remit.runtime.views import review_view, run_view
@@ -173,3 +173,21 @@ async def _covered(journal: Journal, stream: str, call: CallState) -> dict[str, 
         "checkpoint": checkpoint.size if checkpoint is not None and covered else 0,
         "origin": checkpoint.origin if checkpoint is not None and covered else "",
     }
+
+
+async def original_result(journal: Journal, run: str, call: str) -> object:
+    """Returns what a call's result was before a guardrail masked it, where it was kept.
+
+    Raises:
+        UnknownId: there is no such run or call, or no such result of it.
+        Tampered: what is stored isn't what was recorded.
+    """
+    state = await load_run(journal, run)
+    found = state.calls.get(call)
+    payload = (await journal.payloads(f"run/{run}")).get((found.settled, "/original")) if found is not None else None
+    if found is None or payload is None:
+        raise UnknownId(f"no result of `{run}/{call}` was masked and kept, or it was erased")
+    (entry,) = [one for one in await journal.read(f"run/{run}") if one.seq == found.settled]
+    if not isinstance(entry.body, CallSettled) or not is_committed(payload, entry.body.original):
+        raise Tampered(f"run/{run}#{found.settled} /original: the payload is not what the entry committed to")
+    return plain(payload.value)

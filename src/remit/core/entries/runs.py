@@ -55,6 +55,8 @@ class CallDecided(Fact, frozen=True):
     key: str = ""
     reviews: tuple[str, ...] = ()
     cost: str = "0"
+    findings: Commitment | None = None
+    """Where guardrails found something in the arguments, and which of them failed."""
 
 
 class CallRejected(Fact, frozen=True):
@@ -99,6 +101,12 @@ class CallSettled(Fact, frozen=True):
     milliseconds: int = 0
     labels: tuple[str, ...] = ()
     """Labels of the result."""
+    findings: Commitment | None = None
+    """Where guardrails found something in the result."""
+    original: Commitment | None = None
+    """The result before it was masked, where that was to be kept."""
+    guarded: tuple[str, ...] = ()
+    """What guardrails did to the result: `secrets:mask`."""
 
 
 class CallInDoubt(Fact, frozen=True):

@@ -20,6 +20,7 @@ LARGEST_ENTRY = 65_535
 """Bytes; what a tile of C2SP tlog-tiles can hold."""
 
 KINDS: Mapping[str, type[Fact]] = {**runs.KINDS, **reviews.KINDS, **policies.KINDS, **stores.KINDS}
+_NAMES = ("input", "endorsed", "output", "result", "error", "shown", "reason", "findings", "original")
 _KIND_OF = {model: kind for kind, model in KINDS.items()}
 _STREAM = re.compile(r"(run|review)/[a-z0-9-]{1,64}|policy|store")
 
@@ -160,13 +161,13 @@ def commitments(body: Fact) -> dict[str, Commitment]:
     found: dict[str, Commitment | None] = {}
     if isinstance(body, CallDecided):
         found = {f"/args/{name}": said for name, said in body.call.args.items()}
-        found |= {"/facts": body.facts, "/reasons": body.verdict.reasons}
+        found |= {"/facts": body.facts, "/reasons": body.verdict.reasons, "/findings": body.findings}
     elif isinstance(body, CallDecidedAgain):
         found = {"/facts": body.facts, "/reasons": body.verdict.reasons}
     elif isinstance(body, CallRejected):
         found = {"/args": body.args, "/error": body.error}
     else:
-        for name in ("input", "endorsed", "output", "result", "error", "shown", "reason"):
+        for name in _NAMES:
             found[f"/{name}"] = getattr(body, name, None)
     return {path: said for path, said in found.items() if said is not None}
 

@@ -1,0 +1,153 @@
+"""The file `guardrails.yaml`: which detectors look at which arguments and results, and what follows.
+
+What a detector finds in arguments are facts, `findings.<name>`, for the rules of policies. What it finds in a result is
+dealt with before the agent has it: the result is refused, masked or labelled.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from remit.core.policyfiles import suggest
+from remit.core.yamltext import Number, Source, read_yaml
+
+FILES: Final = ("guardrails.yaml", "guardrails.yml")
+_Pointer = Annotated[str, StringConstraints(pattern=r"^(/[^/]*)*$")]
+_Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+_Label = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.:-]{0,63}$")]
+_Text = Annotated[str, StringConstraints(min_length=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GuardrailText(_Strict):
+    """A detector, and where it looks: at arguments, or at results."""
+
+    detector: _Name = Field(description="Which: one that comes with Remit, or one of the graph's own.")
+    name: _Name | None = Field(None, description="What its facts are called; the detector's name unless said.")
+    tools: list[_Text] = Field(min_length=1, description="The tools whose calls it looks at; `*` stands for any.")
+    arguments: list[_Pointer] | None = Field(
+        None, description='JSON pointers into the arguments: `/statement`; `""` is all of them.'
+    )
+    results: list[_Pointer] | None = Field(None, description='JSON pointers into the result; `""` is all of it.')
+    options: dict[_Text, Any] = Field(default_factory=dict, description="The detector's options.")
+    milliseconds: int = Field(1000, ge=1, le=60_000, description="How long it may take; longer is an error.")
+    when: Annotated[str, StringConstraints(pattern=r"^!?[a-z_]+$")] | None = Field(
+        None, description="For results: the fact that must be true for `then`; with `!`, false."
+    )
+    then: Literal["refuse", "mask", "label"] | None = Field(
+        None, description="For results: what follows. An error of the detector refuses the result."
+    )
+    labels: list[_Label] = Field(default_factory=list, description="With `then: label`: the labels it gets.")
+    keep: bool = Field(
+        False, description="With `then: mask`: the journal keeps the result as it was, apart, for those entitled to it."
+    )
+
+
+class GuardrailsText(_Strict):
+    """The file `guardrails.yaml`."""
+
+    guardrails: list[GuardrailText] = Field(min_length=1, description="The detectors, in the order in which they look.")
+
+
+@dataclass(frozen=True, slots=True)
+class GuardrailUse:
+    """A detector at its place in the file; `said` is what the file says of it."""
+
+    number: int
+    said: GuardrailText
+
+    @property
+    def name(self) -> str:
+        """What its facts are called."""
+        return self.said.name or self.said.detector
+
+    def looks_at(self, tool: str) -> bool:
+        """Whether it looks at calls of a tool."""
+        return any(matches(pattern, tool) for pattern in self.said.tools)
+
+
+def matches(pattern: str, tool: str) -> bool:
+    """Whether a pattern means a tool: only an explicit `*` stands for anything."""
+    return fnmatch.fnmatchcase(tool, pattern.replace("[", "[[]").replace("?", "[?]"))
+
+
+def read_guardrails(name: str, text: str, tools: Iterable[str]) -> tuple[Source, tuple[GuardrailUse, ...]]:
+    """Returns what the file says; its `source.problems` are what is wrong with it."""
+    source, value = read_yaml(name, text)
+    if source.problems:
+        return source, ()
+    try:
+        said = GuardrailsText.model_validate(_plain(value) if value is not None else {})
+    except ValidationError as error:
+        for found in error.errors(include_url=False):
+            _explain(source, found)
+        return source, ()
+    known = list(tools)
+    names: dict[str, int] = {}
+    uses = tuple(GuardrailUse(number, one) for number, one in enumerate(said.guardrails))
+    for use in uses:
+        _check(source, use, known, names)
+    return source, uses
+
+
+def _check(source: Source, use: GuardrailUse, tools: Sequence[str], names: dict[str, int]) -> None:
+    said, path = use.said, ("guardrails", use.number)
+    for index, pattern in enumerate(said.tools):
+        if not any(matches(pattern, tool) for tool in tools):
+            place = source.value_at((*path, "tools", index))
+            source.add(place, f"there is no tool `{pattern}`", suggest(pattern.replace("*", ""), tools))
+    if (said.arguments is None) == (said.results is None):
+        source.add(
+            source.value_at(path), f"guardrail `{use.name}` must look at `arguments` or at `results`", "say one of them"
+        )
+    if said.results is None:
+        for key in ("when", "then", "labels", "keep"):
+            if getattr(said, key):
+                hint = "what follows from arguments is said by rules: `findings." + use.name + "`"
+                source.add(source.key_at((*path, key)), f"`{key}` is for results", hint)
+    elif said.when is None or said.then is None:
+        source.add(
+            source.value_at(path), f"guardrail `{use.name}` says nothing of what follows", "say `when` and `then`"
+        )
+    if bool(said.labels) != (said.then == "label"):
+        source.add(source.value_at(path), "`labels` and `then: label` go together")
+    if said.keep and said.then != "mask":
+        source.add(source.key_at((*path, "keep")), "`keep` goes with `then: mask`")
+    if use.name in names:
+        source.add(source.value_at(path), f"two guardrails are called `{use.name}`", "give one another `name`")
+    names.setdefault(use.name, use.number)
+
+
+def _explain(source: Source, found: Any) -> None:
+    path = tuple(part for part in found["loc"] if part != "[key]")
+    name = f"`{path[-1]}`" if path else "the file"
+    if found["type"] == "extra_forbidden":
+        model = GuardrailText if len(path) > 2 else GuardrailsText
+        source.add(source.key_at(path), f"unknown key {name}", suggest(str(path[-1]), model.model_fields))
+    elif found["type"] == "missing":
+        source.add(source.value_at(path[:-1]), f"{name} is missing")
+    else:
+        words = re.sub(r"^Input ", "", found["msg"])
+        source.add(source.value_at(path), f"{name}: {words[:1].lower()}{words[1:]}".replace("'", "`"))
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, Number):
+        try:
+            return int(value.text)
+        except ValueError:
+            return float(value.text)
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,264 @@
+"""Guardrails at work: detectors look at arguments before the decision and at results before the agent has them.
+
+They are other people's parsers on strangers' text: each runs in a thread with a time limit, and one that raises or
+takes too long is an error. In arguments its facts are then absent, so that rules that look at them are in error; a
+result is then refused. Either way an error only makes the outcome stricter.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from remit.core.canonical import plain
+from remit.core.detectors import Detector, Finding
+from remit.core.entries import Outcome
+from remit.core.guardrailfile import FILES, GuardrailUse, read_guardrails
+from remit.core.masking import mask
+from remit.core.policy import PolicySet
+from remit.core.tools import JsonSchema
+from remit.core.yamltext import Source
+from remit.errors import BadInput, PolicyError, Problem
+from remit.logs import get
+from remit.runtime.ambient import Ambient
+from remit.runtime.outside import cause, in_thread, words
+from remit.runtime.policyfolder import load_folder
+from remit.runtime.registry import Registry
+
+_MOST = 200
+"""Findings of one guardrail that are recorded."""
+_log = get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What was seen in arguments: facts by guardrail, and where."""
+
+    facts: Mapping[str, object]
+    found: Sequence[Mapping[str, object]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A result after the guardrails.
+
+    Attributes:
+        refused: why it may not go on; empty where it may.
+        original: what it was, where it was masked and is to be kept.
+        did: `secrets:mask` for each guardrail that did something.
+    """
+
+    value: object
+    labels: tuple[str, ...] = ()
+    refused: str = ""
+    original: object = None
+    did: tuple[str, ...] = ()
+    found: Sequence[Mapping[str, object]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Guardrail:
+    """A detector at its place."""
+
+    use: GuardrailUse
+    detector: Detector[Any]
+
+
+class Guards:
+    """The guardrails of a policy folder."""
+
+    def __init__(self, guardrails: Sequence[Guardrail], ambient: Ambient) -> None:
+        self._before = [one for one in guardrails if one.use.said.arguments is not None]
+        self._after = [one for one in guardrails if one.use.said.results is not None]
+        self._ambient = ambient
+
+    def schemas(self, tool: str) -> dict[str, JsonSchema]:
+        """Returns the types of `findings.<name>` for a tool."""
+        return {one.use.name: one.detector.schema for one in self._before if one.use.looks_at(tool)}
+
+    def check(self, policies: PolicySet) -> None:
+        """Sees to it that no allow rule stands on a guess.
+
+        Raises:
+            PolicyError: one looks at a detector that scores; it may only raise scrutiny.
+        """
+        scoring = [one.use.name for one in self._before if one.detector.scores]
+        for rules in policies.enforced.values() if scoring else ():
+            for rule in rules:
+                if rule.effect is Outcome.ALLOW and (name := _scored(rule.condition.source, scoring)):
+                    message = f"rule `{rule.name}` allows by what `{name}` guesses"
+                    raise PolicyError((Problem("", 0, 0, message, "a detector that scores may only escalate or deny"),))
+
+    async def look(self, tool: str, args: Mapping[str, object]) -> Looked:
+        """Returns what the guardrails see in the arguments of a call."""
+        facts: dict[str, object] = {}
+        found: list[Mapping[str, object]] = []
+        for one in self._before:
+            if one.use.looks_at(tool):
+                places = _places(dict(args), one.use.said.arguments or ())
+                seen = await self._run(one, places)
+                if isinstance(seen, str):
+                    found.append({"guardrail": one.use.name, "error": seen})
+                else:
+                    facts[one.use.name] = seen[0]
+                    found += _rows(one.use.name, seen[1])
+        return Looked(facts, found)
+
+    def guards_results(self, tool: str) -> bool:
+        """Whether a guardrail looks at results of a tool."""
+        return any(one.use.looks_at(tool) for one in self._after)
+
+    async def look_at_result(self, tool: str, value: object) -> Guarded:
+        """Returns a result as the agent may have it: masked, labelled, or refused."""
+        guarded = Guarded(value)
+        for one in self._after:
+            if one.use.looks_at(tool) and not guarded.refused:
+                guarded = await self._deal(one, guarded)
+        return guarded
+
+    async def _deal(self, one: Guardrail, before: Guarded) -> Guarded:
+        said, name = one.use.said, one.use.name
+        places = _places(before.value, said.results or ())
+        seen = await self._run(one, places)
+        if isinstance(seen, str):
+            row = {"guardrail": name, "error": seen}
+            return replace(
+                before, refused=f"guardrail `{name}` failed: {seen}", did=(*before.did, f"{name}:refuse"),
+                found=(*before.found, row),
+            )  # fmt: skip
+        facts, findings = seen
+        after = replace(before, found=(*before.found, *_rows(name, findings)))
+        if not _holds(facts, said.when or ""):
+            return after
+        did = (*before.did, f"{name}:{said.then}")
+        if said.then == "refuse":
+            return replace(after, refused=f"guardrail `{name}` found `{said.when}` in it", did=did)
+        if said.then == "label":
+            return replace(after, labels=tuple(sorted({*after.labels, *said.labels})), did=did)
+        original = after.original
+        if said.keep and original is None:
+            original = before.value
+        covered = findings or [Finding(said.when or "", pointer) for pointer, _ in places]
+        return replace(after, value=mask(before.value, covered), original=original, did=did)
+
+    async def _run(
+        self, one: Guardrail, places: Sequence[tuple[str, object]]
+    ) -> tuple[dict[str, object], tuple[Finding, ...]] | str:
+        """Returns facts and findings, or what went wrong."""
+        try:
+            async with self._ambient.timeout(one.use.said.milliseconds / 1000):
+                report = await in_thread(one.detector.look, places)
+            return plain(msgspec.json.encode(report.facts)), report.findings
+        except TimeoutError:
+            problem = f"it took longer than {one.use.said.milliseconds} ms"
+        except Exception as error:  # noqa: BLE001 - a detector may raise anything; that is an error of its own
+            problem = f"{cause(error)}: {words(error)}"
+        _log.warning("guardrail failed", guardrail=one.use.name, error=problem)
+        return problem
+
+
+def load_governed(
+    folder: str | Path, texts: Mapping[str, str], registry: Registry, ambient: Ambient
+) -> tuple[PolicySet, Guards]:
+    """Returns the policy set that the files of a folder say, and the guardrails whose findings its rules see.
+
+    Raises:
+        PolicyError: with every problem of every file, each with its path, line and column.
+    """
+    guards = load_guards(folder, texts, registry, ambient)
+    policies = load_folder(folder, texts, registry.specs, partial(registry.root_types, findings=guards.schemas))
+    guards.check(policies)
+    return policies, guards
+
+
+def load_guards(folder: str | Path, texts: Mapping[str, str], registry: Registry, ambient: Ambient) -> Guards:
+    """Returns the guardrails that the files of a policy folder say; none where there is no `guardrails.yaml`.
+
+    Raises:
+        PolicyError: with every problem of the file, each with its place.
+    """
+    made: list[Guardrail] = []
+    for name in FILES:
+        if name in texts:
+            source, uses = read_guardrails(name, texts[name], registry.tools)
+            detectors = [(use, _made(source, use, registry.detectors, ambient)) for use in uses]
+            made += [Guardrail(use, detector) for use, detector in detectors if detector is not None]
+            if source.problems:
+                raise PolicyError(tuple(replace(one, file=str(Path(folder) / one.file)) for one in source.problems))
+    return Guards(made, ambient)
+
+
+def _made(
+    source: Source, use: GuardrailUse, own: Mapping[str, Detector[Any]], ambient: Ambient
+) -> Detector[Any] | None:
+    from remit.guardrails.builtin import BUILTIN, build  # noqa: PLC0415 - without guardrails nothing of it is needed
+
+    path = ("guardrails", use.number)
+    said = use.said
+    try:
+        if said.detector in own:
+            if said.options:
+                source.add(
+                    source.key_at((*path, "options")), f"`{said.detector}` is the graph's own: it has no options"
+                )
+            detector = replace(own[said.detector], name=use.name)
+        else:
+            if said.detector not in BUILTIN:
+                known = ", ".join(f"`{name}`" for name in sorted({*BUILTIN, *own}))
+                place = source.value_at((*path, "detector"))
+                source.add(place, f"there is no detector `{said.detector}`", f"there are {known}")
+                return None
+            detector = build(said.detector, use.name, said.options, ambient.now)
+    except BadInput as error:
+        source.add(source.value_at(path), str(error))
+        return None
+    if said.when is not None:
+        flags = [name for name, schema in detector.schema["properties"].items() if schema.get("type") == "boolean"]
+        if said.when.lstrip("!") not in flags:
+            place = source.value_at((*path, "when"))
+            source.add(
+                place, f"`{use.name}` has no such fact as `{said.when.lstrip('!')}`", f"it has {', '.join(flags)}"
+            )
+    return detector
+
+
+def _places(value: object, pointers: Sequence[str]) -> list[tuple[str, object]]:
+    """Returns the values at the pointers; one that points nowhere says nothing."""
+    found = []
+    for pointer in pointers:
+        here: Any = value
+        for part in (raw.replace("~1", "/").replace("~0", "~") for raw in pointer.split("/")[1:]):
+            if isinstance(here, dict) and part in here:
+                here = here[part]
+            elif isinstance(here, list) and part.isdecimal() and int(part) < len(here):
+                here = here[int(part)]
+            else:
+                break
+        else:
+            found.append((pointer, here))
+    return found
+
+
+def _rows(name: str, findings: Sequence[Finding]) -> list[Mapping[str, object]]:
+    return [
+        {"guardrail": name, "kind": one.kind, "pointer": one.pointer, "start": one.start, "end": one.end}
+        for one in findings[:_MOST]
+    ]
+
+
+def _holds(facts: Mapping[str, object], when: str) -> bool:
+    return (facts[when.lstrip("!")] is True) is not when.startswith("!")
+
+
+def _scored(source: str, scoring: Sequence[str]) -> str:
+    """Returns the scoring guardrail that a condition looks at; by its text, so that no way round it is missed."""
+    used = set(re.findall(r"\bfindings\s*\.\s*([a-z0-9_]+)", source))
+    if len(re.findall(r"\bfindings\b", source)) > len(re.findall(r"\bfindings\s*\.\s*[a-z0-9_]+", source)):
+        return scoring[0]  # the whole of it, or by index
+    return next((name for name in scoring if name in used), "")
