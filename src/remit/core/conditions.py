@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
+from remit.core.cel.choices import impossible
 from remit.core.cel.compiler import compile_tree
 from remit.core.cel.conversions import show_float
 from remit.core.cel.dialect import Names
@@ -75,9 +76,11 @@ class Explanation:
 class Environment:
     """The typed names a condition can see. Build once, use for many conditions."""
 
-    __slots__ = ("_decoder", "_names")
+    __slots__ = ("_decoder", "_lenient", "_names")
 
-    def __init__(self, roots: Mapping[str, JsonSchema]) -> None:
+    def __init__(self, roots: Mapping[str, JsonSchema], *, lenient: bool = False) -> None:
+        """`lenient`: for what loaded once: mistakes that change no value are not told."""
+        self._lenient = lenient
         self._names = Names({name: shape_of_schema(schema) for name, schema in roots.items()})
         self._decoder = Decoder()
 
@@ -91,6 +94,11 @@ class _Compiled:
         self.source = source
         self._node = node
         self._run = compile_tree(node, boolean=boolean) or self._interpret
+
+    @property
+    def tree(self) -> Node:
+        """What is evaluated, for those who look at its parts."""
+        return self._node
 
     def _interpret(self, roots: Mapping[str, object], steps: int) -> object:
         return Interpreter(roots, steps).value(self._node)
@@ -204,7 +212,10 @@ def _load(source: str, environment: Environment, *, boolean: bool) -> Node:
     guards = Guards()
     guards.visit(node)
     problems = [problem(source, *place(source, each.at), each.message, each.hint) for each in guards.refused]
+    if not environment._lenient:
+        problems += [problem(source, *place(source, each.at), each.message, each.hint) for each in impossible(node)]
     if boolean and found not in ("BOOL", "DYN"):
+        found = "an object" if found.lower().startswith("remit_condition.") else found
         hint = 'compare it with something, as in `... > 0` or `... == "x"`'
         problems.append(problem(source, 1, 1, f"the condition is {found.lower()}, not true or false", hint))
     if problems:

@@ -43,7 +43,10 @@ class RecordedPolicies:
         """Returns the set, compiled. Raises PolicyError, or Tampered where it isn't the set of that digest."""
         if self._loaded is None:
             loaded = load_policies(
-                self._texts, tuple(self.tools.values()), lambda tool: root_types(tool, self._facts[tool.name])
+                self._texts,
+                tuple(self.tools.values()),
+                lambda tool: root_types(tool, self._facts[tool.name]),
+                recorded=True,
             )
             if loaded.digest != self._digest or loaded.single_operator != self.single_operator:
                 raise Tampered("the policy files are not the ones whose digest was recorded")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from remit.core.canonical import plain
-from remit.core.conditions import Explanation, Failure, render_value
+from remit.core.conditions import Explanation
 from remit.core.entries import PolicyLoaded, RuleHit
 from remit.core.facts import roots
 from remit.core.lifecycle import CallState
@@ -14,6 +14,7 @@ from remit.core.notes import proof_text, unchecked
 from remit.core.policy import CompiledRule
 from remit.core.recorded import RecordedPolicies
 from remit.errors import BadInput, RemitError, UnknownId
+from remit.policykit.explain import part_row
 from remit.runtime.load import load_run
 from remit.runtime.views import review_view, run_view
 from remit.store.integrator import Integrator
@@ -113,14 +114,8 @@ def _rule(rule: CompiledRule, hit: RuleHit | None, explained: Explanation) -> di
         "effect": rule.effect.value,
         "require": rule.negated,
         "decided": hit is not None,
-        "condition": _part(explained),
+        "condition": part_row(explained),
     }
-
-
-def _part(explained: Explanation) -> dict[str, Any]:
-    value = explained.value
-    shown = f"error: {value.message}" if isinstance(value, Failure) else render_value(value)
-    return {"source": explained.source, "value": shown, "parts": [_part(part) for part in explained.children]}
 
 
 async def _covered(journal: Journal, stream: str, call: CallState) -> dict[str, Any]:
