@@ -47,6 +47,9 @@ class Given(_Strict):
     )
 
 
+_NOTHING: Final = Given.model_validate({})
+
+
 class Expect(_Strict):
     """What the verdict must be. What is not said may be anything, but a broken rule is always told."""
 
@@ -64,14 +67,14 @@ class CaseText(_Strict):
     """A case."""
 
     name: _Text = Field(description="What it shows, in a sentence.")
-    given: Given = Field(default=Given(), description="The call and what it meets.")
+    given: Given = Field(default=_NOTHING, description="The call and what it meets.")
     expect: Expect = Field(description="What the verdict must be.")
 
 
 class CasesText(_Strict):
     """A file of cases, beside the policy that they test."""
 
-    given: Given = Field(default=Given(), description="What every case of this file begins with.")
+    given: Given = Field(default=_NOTHING, description="What every case of this file begins with.")
     cases: list[CaseText] = Field(min_length=1, description="The cases.")
 
 

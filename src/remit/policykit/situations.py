@@ -1,4 +1,4 @@
-"""A case made into what a decision sees: its arguments and facts checked against the tool's types, the rest filled in."""
+"""A case made into what a decision sees: arguments and facts checked against the tool's types, the rest filled in."""
 
 from __future__ import annotations
 
