@@ -81,3 +81,12 @@ async def _approval(journal: Journal, body: CallDecidedAgain) -> Approval:
             queue = review.opened.queue
             disclosed[queue] = disclosed.get(queue, frozenset()) | frozenset(review.ruled.disclosed)
     return Approval(disclosed)
+
+
+async def recorded_texts(journal: Journal, body: PolicyLoaded) -> dict[str, str]:
+    """Returns the files of a policy set that was in force. Raises Tampered."""
+    found = await journal.artifact(body.texts)
+    if found is None:
+        raise Tampered(f"policy set {body.digest[:12]}: its files are not there")
+    texts: dict[str, str] = plain(found.data)["files"]
+    return texts
