@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final
 
@@ -119,8 +120,10 @@ def _changed(was: RuleText, now: RuleText) -> tuple[tuple[str, ...], Direction]:
     ways += _tools(was, now, words)
     before, after = getattr(was, was.effect), getattr(now, now.effect)
     if before.split() != after.split():
-        words += _condition(before, after)
-        ways.append(Direction.EITHER)
+        told, oftener = _condition(before, after)
+        words += told
+        applies = _added(now) if now.effect != "require" else Direction.WIDER
+        ways.append({True: applies, False: _opposite(applies), None: Direction.EITHER}[oftener])
     if was.to != now.to and was.effect == now.effect:
         words.append(f"queue: {was.to}, now {now.to}")
         ways.append(Direction.EITHER)
@@ -149,15 +152,34 @@ def _tools(was: RuleText, now: RuleText, words: list[str]) -> Iterator[Direction
         yield _opposite(_added(now))
 
 
-def _condition(before: str, after: str) -> list[str]:
-    """Says which value is another where only values are; else shows both conditions."""
+def _condition(before: str, after: str) -> tuple[list[str], bool | None]:
+    """Says which value is another where only values are, else shows both conditions; and whether it is true oftener.
+
+    That is known where one number is another, after `<`, `<=`, `>` or `>=`: then a higher limit makes `<` true oftener,
+    and everything that is joined with it by `&&` and `||`.
+    """
     old, new = (_TOKENS.findall(text) for text in (before, after))
     old, new = ([token for token in tokens if not token.isspace()] for tokens in (old, new))
     pairs = list(zip(old, new, strict=False))
     changed = [(one, other) for one, other in pairs if one != other]
     if len(old) == len(new) and all(_LITERAL.fullmatch(one) and _LITERAL.fullmatch(other) for one, other in changed):
-        return [f"condition: {one}, now {other}, in `{' '.join(after.split())}`" for one, other in changed]
-    return [f"condition: `{' '.join(before.split())}`", f"now:       `{' '.join(after.split())}`"]
+        told = [f"condition: {one}, now {other}, in `{' '.join(after.split())}`" for one, other in changed]
+        return told, _oftener(old, new)
+    return [f"condition: `{' '.join(before.split())}`", f"now:       `{' '.join(after.split())}`"], None
+
+
+def _oftener(old: list[str], new: list[str]) -> bool | None:
+    differs = [index for index, pair in enumerate(zip(old, new, strict=True)) if pair[0] != pair[1]]
+    if len(differs) != 1 or "?" in new:
+        return None
+    at = differs[0]
+    # In brackets it might be negated, counted or compared; after it only `&&`, `||` or the end keeps it a limit.
+    inside = sum((token in "([{") - (token in ")]}") for token in new[:at])
+    sign = new[at - 2] if new[at - 1] == "=" else new[at - 1]
+    numbers = old[at][0].isdigit() and new[at][0].isdigit()
+    if inside or not numbers or sign not in ("<", ">") or "".join(new[at + 1 : at + 2]) not in ("", "&", "|"):
+        return None
+    return (Decimal(new[at]) > Decimal(old[at])) is (sign == "<")
 
 
 def _together(ways: Iterable[Direction]) -> Direction:
