@@ -112,10 +112,36 @@ class _Compiled:
         return Failure(known.message, *place(self.source, known.at or 0))
 
 
+@dataclass(frozen=True, slots=True)
+class _Outline:
+    """A part that an explanation shows: the identity of its node, its text, and its own parts."""
+
+    node: int
+    source: str
+    parts: tuple[_Outline, ...]
+
+
+_NOT_SEEN: Final = object()
+
+
+def _outline(node: Node) -> tuple[_Outline, ...]:
+    parts: list[_Outline] = []
+    for child in children(node):
+        while isinstance(child, (Settle, Widen)):
+            child = child.operand
+        if not isinstance(child, Literal):
+            parts.append(_Outline(id(child), show(child), () if _is_path(child) else _outline(child)))
+    return tuple(parts)
+
+
 class Condition(_Compiled):
     """A condition of a policy: true, false, or an error."""
 
-    __slots__ = ()
+    __slots__ = ("_outline",)
+
+    def __init__(self, source: str, node: Node, *, boolean: bool = True) -> None:
+        super().__init__(source, node, boolean=boolean)
+        self._outline: tuple[_Outline, ...] | None = None  # made when it is first explained
 
     def evaluate(self, roots: Mapping[str, object], steps: int = STEPS) -> bool | Failure:
         """Never raises: whatever goes wrong is a Failure."""
@@ -141,7 +167,9 @@ class Condition(_Compiled):
             value = truth(interpreter.value(self._node), "the condition")
         except ANYTHING as error:
             value = self._failure(error)
-        return Explanation(self.source, value, self._parts(self._node, interpreter.seen))
+        if self._outline is None:
+            self._outline = _outline(self._node)
+        return Explanation(self.source, value, self._parts(self._outline, interpreter.seen))
 
     def _shown(self, value: object) -> object:
         try:
@@ -149,16 +177,15 @@ class Condition(_Compiled):
         except ANYTHING as error:
             return self._failure(error)
 
-    def _parts(self, node: Node, seen: Mapping[int, object]) -> tuple[Explanation, ...]:
+    def _parts(self, outline: tuple[_Outline, ...], seen: Mapping[int, object]) -> tuple[Explanation, ...]:
         parts: list[Explanation] = []
-        for child in children(node):
-            while isinstance(child, (Settle, Widen)):
-                child = child.operand
-            if isinstance(child, Literal) or id(child) not in seen:
-                continue
-            value = seen[id(child)]
-            shown = self._failure(value) if isinstance(value, EvalError) else self._shown(value)
-            parts.append(Explanation(show(child), shown, () if _is_path(child) else self._parts(child, seen)))
+        for part in outline:
+            value = seen.get(part.node, _NOT_SEEN)
+            if value is True or value is False or value.__class__ is str:
+                parts.append(Explanation(part.source, value, self._parts(part.parts, seen)))
+            elif value is not _NOT_SEEN:
+                shown = self._failure(value) if isinstance(value, EvalError) else self._shown(value)
+                parts.append(Explanation(part.source, shown, self._parts(part.parts, seen)))
         return tuple(parts)
 
 

@@ -53,7 +53,7 @@ def bundle_rows(bundle: Bundle, since: str) -> Iterator[Row]:
     try:
         for _, line in bundle.lines("entries.jsonl"):
             entry = _read(line)
-            given = payloads.of(entry)  # type: ignore[arg-type]  # it looks at stream and seq
+            given = payloads.of(entry)  # it looks at stream and seq
             if entry.kind in _KINDS and entry.at >= since:
                 yield Row(entry.kind, line, _values(given))
     finally:

@@ -85,7 +85,7 @@ def _is_ref(ref: str) -> bool:
 
 
 def _of_git(ref: str, folder: str) -> dict[str, str]:
-    """Returns the YAML files of a folder as they were committed; the path is from the working directory, or the root."""
+    """Returns a folder's YAML files as they were committed; its path is from the working directory, or the root."""
     place = folder.strip("/") or "."
     for tree in (f"{ref}:./{place}", f"{ref}:{place}"):
         listed = _git("ls-tree", "-z", tree)
