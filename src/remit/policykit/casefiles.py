@@ -18,7 +18,12 @@ SUFFIXES: Final = (".cases.yaml", ".cases.yml")
 _OF_A_TOOL: Final = ("args", "facts", "provenance")
 
 _Text = Annotated[str, StringConstraints(min_length=1)]
-_Texts = Annotated[list[_Text], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
+_Texts = Annotated[
+    list[_Text],
+    BeforeValidator(
+        lambda value: [value] if isinstance(value, str) else value, json_schema_input_type=list[_Text] | _Text
+    ),
+]
 
 
 class _Strict(BaseModel):

@@ -72,7 +72,7 @@ def play(cases: Iterable[Case], tools: Toolset, rules: PolicySet, watch: Watch |
         except PolicyError as error:
             problems += error.problems
     if problems:
-        raise PolicyError(tuple(problems))
+        raise PolicyError(tuple(dict.fromkeys(problems)))
     return [_play(case, found, rules, watch) for case, found in made]
 
 

@@ -79,7 +79,7 @@ def checked(folder: Folder) -> tuple[list[Problem], PolicySet | None]:
             situation(case, folder.tools)
         except PolicyError as error:
             problems += [placed(folder.name, problem) for problem in error.problems]
-    return problems, policies
+    return list(dict.fromkeys(problems)), policies  # what a file's cases begin with is wrong once
 
 
 @click.command()
