@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -156,3 +158,10 @@ def test_every_shipped_policy_file_is_a_policy() -> None:
     for path in folder.rglob("*.yaml"):
         if not path.name.endswith((".cases.yaml", "tools.yaml", "queues.yaml", "reviewers.yaml", "flow.yaml")):
             assert read_policy(path.name, path.read_text()).source.problems == []
+
+
+@pytest.mark.parametrize(("kind", "schema"), [("cases", cases_schema), ("tools", tools_schema)])
+def test_the_json_schemas_in_the_reference_are_current(kind: str, schema: Callable[[], dict[str, Any]]) -> None:
+    docs = Path(__file__).parent.parent.parent / "docs" / "reference"
+    written = json.dumps(schema(), indent=2, sort_keys=True) + "\n"
+    assert (docs / f"{kind}.schema.json").read_text() == written, "run `make docs`"
