@@ -293,7 +293,7 @@ def test_the_table_of_json_keys_is_what_the_commands_print(
     assert remit("runs list") and remit("runs show", run) and remit("runs graph", run)
     call = f"{run}/take-notes#0"
     assert remit("audit trace", call) and remit("audit prove", call) and remit("audit tiles", "log")
-    assert remit("policy backtest")
+    assert remit("policy backtest") and remit("policy cases", "--from", "reviews")
     assert remit("audit erase", "--call", call, "--reason", "asked for")
     assert remit("audit export", "--all", "-o", "e") and remit("audit verify", "e")
     assert not keys, f"commands that were not tried: {list(keys)}"

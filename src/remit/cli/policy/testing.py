@@ -25,7 +25,9 @@ _SHOWN = 25
 @app_option
 @tools_option
 @click.option("--coverage", is_flag=True, help="Say what no case has tried.")
-@click.option("--threshold", type=click.FloatRange(0, 100), help="Fail below this percentage of coverage.")
+@click.option(
+    "--threshold", type=click.FloatRange(0, 100), metavar="PERCENT", help="Fail below this percentage of coverage."
+)
 @click.option("--junit", "report", metavar="FILE", help="Write JUnit XML.")
 @json_option
 @click.pass_context
@@ -124,8 +126,9 @@ def _write(file: str, text: str) -> None:
 @click.option("--from", "source", required=True, metavar="RUN|REVIEWS", help="A run's id, or `reviews`: all ruled on.")
 @click.option("-o", "--output", metavar="FILE", help="A new *.cases.yaml; standard output if not given.")
 @store_option
+@json_option
 @asynchronous
-async def cases(source: str, output: str | None, store: str | None) -> None:
+async def cases(source: str, output: str | None, store: str | None, as_json: bool) -> None:
     """Make cases of recorded decisions: the calls of a run, or all that people ruled on (`--from reviews`).
 
     A call that was approved becomes two cases: that it escalates, and that it is allowed with the approval. Arguments
@@ -135,11 +138,14 @@ async def cases(source: str, output: str | None, store: str | None) -> None:
         found, left_out = await recorded_cases(journal, source)
     if left_out:
         click.echo(f"{left_out} decisions are left out: their arguments or facts are not there any more", err=True)
+    if as_json:
+        return print_json(found)
     text = cases_text(found)
     if output is None:
         click.echo(text.encode(), nl=False)
-        return
+        return None
     if Path(output).exists():
         raise BadInput(f"`{output}` is there already: name a new file")
     _write(output, text)
     click.echo(f"{heading(output)}: {len(found)} cases")
+    return None
