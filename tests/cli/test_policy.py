@@ -224,3 +224,9 @@ def test_backtest_takes_a_period(past: Shell) -> None:
     later = past("policy", "backtest", "--since", all_["to"], "--json").rows[0]
     assert 0 < later["decisions"] < all_["decisions"]
     assert past("policy", "backtest", "--since", "yesterday").code == 2
+
+
+def test_a_policy_that_nobody_would_read_is_refused(tested: Shell) -> None:
+    tested.write({"policies/more.YAML": POLICY})
+    said = tested("policy", "check")
+    assert said.code == 2 and "policies/more.YAML: not a policy file" in said.err

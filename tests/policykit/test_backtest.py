@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from packs import POLICY, QUEUES, TOOLS, tools
@@ -16,6 +17,7 @@ from remit.core import entries as e
 from remit.core.canonical import canonical
 from remit.core.decide import Approval, decide
 from remit.core.entries import Head, Outcome, VerdictRecord, seal
+from remit.errors import Tampered
 from remit.policykit.backtest import Backtest, Loaded, Report, Row
 from remit.policykit.pages import page
 from remit.policykit.situations import Situation
@@ -235,3 +237,11 @@ def test_the_page_escapes_what_others_wrote_and_loads_nothing() -> None:
     shown = page(run(story, files), evil)
     assert "<script" not in shown and "\u202e" not in shown and "&lt;script&gt;" in shown
     assert "http" not in shown.replace("http-equiv", "") and "src=" not in shown.replace("default-src", "")
+
+
+def test_what_is_no_entry_or_no_value_stops_a_backtest_with_words() -> None:
+    story = Story([GOOD], tools(), FILES)
+    (row,) = story.rows
+    for bad in (row._replace(data=b"{}"), row._replace(values=b'{"/facts":'), row._replace(data=row.data[:-9])):
+        with pytest.raises(Tampered, match="after 0 decisions, an entry can't be read"):
+            run(story, FILES, [bad])

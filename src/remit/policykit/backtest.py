@@ -24,7 +24,7 @@ from remit.core.entries import Outcome, RuleHit
 from remit.core.facts import roots
 from remit.core.policy import PolicySet
 from remit.core.tools import ToolSpec
-from remit.errors import PolicyError, RemitError
+from remit.errors import PolicyError, RemitError, Tampered
 from remit.policykit.toolset import Toolset, recorded_tools
 
 KINDS: Final = (
@@ -138,7 +138,7 @@ class Report:
     undecided: Counter[str] = field(default_factory=Counter)
     """Decisions that can't be made again, by why."""
     reviews: int = 0
-    """Reviews that were opened, and that would be."""
+    """Reviews that were opened for calls that can be decided again, and that would be."""
     reviews_then: int = 0
     overruled: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Rulings that the candidate disagrees with: (approved or denied, what it would be)."""
@@ -264,12 +264,16 @@ class Backtest:
         self.done = Report(self._current.digest)
 
     def feed(self, rows: Iterable[Row]) -> None:
-        """Decides what was decided again."""
-        for kind, data, values in rows:
-            if kind == "call.decided":
-                self._decided(_decided_entry.decode(data), values)
-            else:
-                self._other(kind, _other_entry.decode(data), values)
+        """Decides what was decided again. Raises Tampered where an entry, or a value, isn't one."""
+        try:
+            for kind, data, values in rows:
+                if kind == "call.decided":
+                    self._decided(_decided_entry.decode(data), values)
+                else:
+                    self._other(kind, _other_entry.decode(data), values)
+        except (msgspec.MsgspecError, ValueError, LookupError, TypeError, AttributeError) as error:
+            after = f"after {self.done.decisions} decisions"
+            raise Tampered(f"{after}, an entry can't be read: {error}: `remit audit verify` says where") from error
 
     # --- entries ---
 

@@ -14,7 +14,7 @@ from remit.core.policyfiles import RuleText, read_policy
 from remit.core.yamltext import Number, read_yaml
 from remit.errors import PolicyError
 
-_OTHERS: Final = ("queues.yaml", "queues.yml", "reviewers.yaml", "reviewers.yml")
+_A_POLICY: Final = re.compile(r"(?m)^[\"']?(policy|rules)[\"']?\s*:")
 _TOKENS: Final = re.compile(r"""\s+|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[0-9]+(?:\.[0-9]+)?|\w+|[^\w\s]""")
 _LITERAL: Final = re.compile(r"""["'].*|[0-9].*""", re.DOTALL)
 _SAYS: Final = {"allow": "allows", "escalate": "escalates", "deny": "denies", "require": "requires"}
@@ -72,7 +72,7 @@ def _rules(files: Mapping[str, str]) -> dict[str, RuleText]:
     problems = []
     found: dict[str, RuleText] = {}
     for name, text in files.items():
-        if is_beside(name) or name.rpartition("/")[2] in _OTHERS:
+        if is_beside(name) or not _A_POLICY.search(text):
             continue
         file = read_policy(name, text)
         problems += file.source.problems
@@ -189,7 +189,7 @@ def _together(ways: Iterable[Direction]) -> Direction:
     return real.pop() if len(real) == 1 else Direction.EITHER
 
 
-# --- queues and reviewers --------------------------------------------------------------------------------
+# --- queues, reviewers, and whatever is no policy --------------------------------------------------------
 
 
 def _others(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Difference]:
@@ -208,7 +208,7 @@ def _others(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Differen
 def _keys(files: Mapping[str, str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, text in files.items():
-        if name.rpartition("/")[2] in _OTHERS:
+        if not is_beside(name) and not _A_POLICY.search(text):
             source, value = read_yaml(name, text)
             if source.problems:
                 raise PolicyError(tuple(source.problems))

@@ -9,6 +9,7 @@ import click
 from remit.cli.output import escaped, folded, heading, is_coloured, mark, print_json
 from remit.cli.policy.sources import Folder, app_option, open_folder, placed, tools_option
 from remit.cli.settings import asynchronous, json_option, settings, store_option
+from remit.core.policy import PolicySet
 from remit.errors import BadInput, PolicyError
 from remit.policykit.casefiles import cases_text, read_cases
 from remit.policykit.cases import Played, play
@@ -52,7 +53,7 @@ def test(
     opened = open_folder(found, app, tools)
     rules = opened.load()
     watch = Coverage(rules, opened.tools)
-    played = _play(opened, watch)
+    played = _play(opened, rules, watch)
     covered = watch.report() if coverage or threshold is not None else None
     if report is not None:
         _write(report, junit(played))
@@ -69,12 +70,12 @@ def test(
     ctx.exit(1 if failed or low else 0)
 
 
-def _play(folder: Folder, watch: Coverage) -> list[Played]:
+def _play(folder: Folder, rules: PolicySet, watch: Coverage) -> list[Played]:
     try:
         cases = read_cases(folder.files)
         if not cases:
             raise BadInput(f"there is no case in `{folder.name}`: write one in a file such as payments.cases.yaml")
-        return play(cases, folder.tools, folder.load(), watch.watch)
+        return play(cases, folder.tools, rules, watch.watch)
     except PolicyError as error:
         raise PolicyError(tuple(placed(folder.name, problem) for problem in error.problems)) from error
 
