@@ -13,6 +13,8 @@ _COMMANDS = {
     "cases": ("testing", "Make cases of recorded decisions."),
     "explain": ("explaining", "Explain a decision, part by part."),
     "diff": ("comparing", "Say what differs between two policy sets."),
+    "analyse": ("analysing", "Prove what rules do nothing."),
+    "ask": ("analysing", "Ask whether there is a call for which a condition holds."),
     "backtest": ("backtesting", "Decide recorded calls again under other policies."),
 }
 
