@@ -248,7 +248,7 @@ CALLS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     RULES, CALLS, st.booleans(), st.sampled_from([[], ["pii"], ["pii", "x"]]), st.sampled_from([0, 3]), st.booleans()
 )
