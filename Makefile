@@ -31,9 +31,8 @@ bench: $(STAMP) ## the measurements, into bench/RESULTS.md
 	$(BIN)/python bench/run.py
 
 docs: $(STAMP) ## the generated parts of the documentation
-	@for kind in policy queues; do \
-	    $(BIN)/python -c "from remit.core.policyfiles import schema_text; print(schema_text('$$kind'), end='')" \
-	        > docs/reference/$$kind.schema.json; \
+	@for kind in policy queues cases tools; do \
+	    $(BIN)/remit policy schema $$kind > docs/reference/$$kind.schema.json; \
 	done
 	$(BIN)/python docs/generate.py
 

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,6 +21,9 @@ from remit.cli import cli
 from remit.core import entries
 from remit.core.entries import facts, policies, reviews, runs, stores
 from remit.core.lifecycle import CALLS, REVIEWS, TASKS
+from remit.core.policyfiles import json_schema
+from remit.policykit.casefiles import cases_schema
+from remit.policykit.toolset import tools_schema
 
 DOCS = Path(__file__).parent
 COLUMNS = 80
@@ -113,6 +117,34 @@ def command_line() -> str:
     return "\n".join(f"### {path}\n\n```\n{text}\n```\n" for path, text in commands())
 
 
+# --- policy files ----------------------------------------------------------------------------------------
+
+
+def policy_keys() -> str:
+    """Returns every key of every kind of policy file, from the JSON Schemas."""
+    kinds = {
+        "Policies: `*.yaml`": json_schema("policy"),
+        "Queues: `queues.yaml`": json_schema("queues"),
+        "Cases: `*.cases.yaml`": cases_schema(),
+        "Tools: `tools.yaml`": tools_schema(),
+    }
+    parts = []
+    for title, schema in kinds.items():
+        parts.append(f"## {title}\n")
+        for model in (schema, *schema.get("$defs", {}).values()):
+            if "properties" in model:
+                parts.append(_keys(model))
+    return "\n".join(parts)
+
+
+def _keys(model: Mapping[str, Any]) -> str:
+    rows = [f"{model.get('description', '').strip()}\n", "| key | value | |", "|---|---|---|"]
+    for name, about in model["properties"].items():
+        needed = "needed" if name in model.get("required", ()) else ""
+        rows.append(f"| `{name}` | {about.get('description', '').replace('|', chr(92) + '|')} | {needed} |")
+    return "\n".join(rows) + "\n"
+
+
 # --- writing ---------------------------------------------------------------------------------------------
 
 PARTS: Mapping[str, Callable[[], str]] = {
@@ -121,6 +153,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "reviews": lambda: diagram(REVIEWS),
     "entries": journal_entries,
     "commands": command_line,
+    "policy-keys": policy_keys,
 }
 
 

@@ -276,7 +276,12 @@ def test_the_table_of_json_keys_is_what_the_commands_print(
         return rows
 
     CliRunner().invoke(cli.cli, ["init"])
-    assert remit("policy check")
+    assert remit("policy check") and remit("policy test")
+    assert remit("policy explain", "--case", "notes.cases.yaml#1")
+    (tmp_path / "other").mkdir()
+    for path in (tmp_path / "policies").glob("*.yaml"):
+        (tmp_path / "other" / path.name).write_text(path.read_text().replace("1000", "10"))
+    assert remit("policy diff", "other")
     assert remit("keys new", "example.com/notes") and remit("keys rotate") and remit("keys list")
     run = str(remit("run", "--input", "topic=tea")[0]["run"])
     CliRunner().invoke(cli.cli, ["run", "--input", "topic=mint"])
@@ -288,6 +293,7 @@ def test_the_table_of_json_keys_is_what_the_commands_print(
     assert remit("runs list") and remit("runs show", run) and remit("runs graph", run)
     call = f"{run}/take-notes#0"
     assert remit("audit trace", call) and remit("audit prove", call) and remit("audit tiles", "log")
+    assert remit("policy backtest") and remit("policy cases", "--from", "reviews")
     assert remit("audit erase", "--call", call, "--reason", "asked for")
     masking = {
         "detector": "text",

@@ -11,7 +11,15 @@ import click
 from remit.cli.output import escaped
 from remit.errors import BadInput
 
-_FILES = ("app.py", "test_app.py", "remit.toml", "policies/notes.yaml", "policies/queues.yaml", ".gitignore")
+_FILES = (
+    "app.py",
+    "test_app.py",
+    "remit.toml",
+    "policies/notes.yaml",
+    "policies/notes.cases.yaml",
+    "policies/queues.yaml",
+    ".gitignore",
+)
 
 
 @click.command()

@@ -11,6 +11,7 @@ from remit.cli.output import escaped, fields, folded, heading, mark, moment, pre
 from remit.cli.settings import asynchronous, json_option, keys_option, settings, store_option
 from remit.errors import BadInput
 from remit.export.tiles import write_tiles
+from remit.policykit.explain import part_lines
 from remit.runtime.ambient import System, user
 from remit.runtime.checkpoints import Checkpoints
 from remit.runtime.erasing import Selection
@@ -175,7 +176,8 @@ def _print(row: dict[str, Any]) -> None:
     for rule in row["rules_considered"]:
         effect = "require" if rule["require"] else rule["effect"]
         click.echo(f"  {'>' if rule['decided'] else ' '} {escaped(rule['rule'])}  {effect}")
-        _condition(rule["condition"], 6)
+        for line in part_lines(rule["condition"], 6):
+            click.echo(folded(escaped(line.lstrip(" ")), " " * (len(line) - len(line.lstrip(" ")))))
     for review in row["approvals"]:
         ruling = review["ruling"]
         said = (
@@ -207,9 +209,3 @@ def _print_lineage(row: dict[str, Any]) -> None:
         click.echo(folded(escaped(f"{name}: {origin['says']}{labels}"), "  "))
         for found in origin["identifiers"]:
             click.echo(folded(escaped(f"{found['kind']} {found['says']}"), "      "))
-
-
-def _condition(part: dict[str, Any], indent: int) -> None:
-    click.echo(folded(escaped(f"{part['source']}  =  {part['value']}"), " " * indent))
-    for below in part["parts"]:
-        _condition(below, indent + 2)

@@ -32,7 +32,8 @@ DEEPEST = 128
 """How many lists and objects may stand inside each other."""
 
 _PAYLOAD = b"remit payload v1\x00"
-_MANY_DIGITS = re.compile(rb"[0-9]{16}")
+_MANY_DIGITS = re.compile(rb"[0-9]{16,}")
+_BEFORE_A_NUMBER = b":[,- \t\r\n"
 
 
 def canonical(value: object) -> bytes:
@@ -53,9 +54,11 @@ def plain(data: bytes) -> Any:
 
     A double is written without its point where it can be: a whole number beyond 2**53 - 1 was a double.
     """
-    if _MANY_DIGITS.search(data) is None:
-        return orjson.loads(data)
-    return json.loads(data, parse_int=lambda text: int(text) if abs(int(text)) <= LARGEST else float(text))
+    for digits in _MANY_DIGITS.finditer(data):
+        # Not those in a text, such as an IBAN.
+        if digits.start() == 0 or data[digits.start() - 1] in _BEFORE_A_NUMBER:
+            return json.loads(data, parse_int=lambda text: int(text) if abs(int(text)) <= LARGEST else float(text))
+    return orjson.loads(data)
 
 
 def digest(value: object) -> str:

@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
+from remit.core.cel.choices import impossible
 from remit.core.cel.compiler import compile_tree
 from remit.core.cel.conversions import show_float
 from remit.core.cel.dialect import Names
@@ -75,9 +76,11 @@ class Explanation:
 class Environment:
     """The typed names a condition can see. Build once, use for many conditions."""
 
-    __slots__ = ("_decoder", "_names")
+    __slots__ = ("_decoder", "_lenient", "_names")
 
-    def __init__(self, roots: Mapping[str, JsonSchema]) -> None:
+    def __init__(self, roots: Mapping[str, JsonSchema], *, lenient: bool = False) -> None:
+        """`lenient`: for what loaded once: mistakes that change no value are not told."""
+        self._lenient = lenient
         self._names = Names({name: shape_of_schema(schema) for name, schema in roots.items()})
         self._decoder = Decoder()
 
@@ -92,6 +95,11 @@ class _Compiled:
         self._node = node
         self._run = compile_tree(node, boolean=boolean) or self._interpret
 
+    @property
+    def tree(self) -> Node:
+        """What is evaluated, for those who look at its parts."""
+        return self._node
+
     def _interpret(self, roots: Mapping[str, object], steps: int) -> object:
         return Interpreter(roots, steps).value(self._node)
 
@@ -104,10 +112,36 @@ class _Compiled:
         return Failure(known.message, *place(self.source, known.at or 0))
 
 
+@dataclass(frozen=True, slots=True)
+class _Outline:
+    """A part that an explanation shows: the identity of its node, its text, and its own parts."""
+
+    node: int
+    source: str
+    parts: tuple[_Outline, ...]
+
+
+_NOT_SEEN: Final = object()
+
+
+def _outline(node: Node) -> tuple[_Outline, ...]:
+    parts: list[_Outline] = []
+    for child in children(node):
+        while isinstance(child, (Settle, Widen)):
+            child = child.operand
+        if not isinstance(child, Literal):
+            parts.append(_Outline(id(child), show(child), () if _is_path(child) else _outline(child)))
+    return tuple(parts)
+
+
 class Condition(_Compiled):
     """A condition of a policy: true, false, or an error."""
 
-    __slots__ = ()
+    __slots__ = ("_outline",)
+
+    def __init__(self, source: str, node: Node, *, boolean: bool = True) -> None:
+        super().__init__(source, node, boolean=boolean)
+        self._outline: tuple[_Outline, ...] | None = None  # made when it is first explained
 
     def evaluate(self, roots: Mapping[str, object], steps: int = STEPS) -> bool | Failure:
         """Never raises: whatever goes wrong is a Failure."""
@@ -133,7 +167,9 @@ class Condition(_Compiled):
             value = truth(interpreter.value(self._node), "the condition")
         except ANYTHING as error:
             value = self._failure(error)
-        return Explanation(self.source, value, self._parts(self._node, interpreter.seen))
+        if self._outline is None:
+            self._outline = _outline(self._node)
+        return Explanation(self.source, value, self._parts(self._outline, interpreter.seen))
 
     def _shown(self, value: object) -> object:
         try:
@@ -141,16 +177,15 @@ class Condition(_Compiled):
         except ANYTHING as error:
             return self._failure(error)
 
-    def _parts(self, node: Node, seen: Mapping[int, object]) -> tuple[Explanation, ...]:
+    def _parts(self, outline: tuple[_Outline, ...], seen: Mapping[int, object]) -> tuple[Explanation, ...]:
         parts: list[Explanation] = []
-        for child in children(node):
-            while isinstance(child, (Settle, Widen)):
-                child = child.operand
-            if isinstance(child, Literal) or id(child) not in seen:
-                continue
-            value = seen[id(child)]
-            shown = self._failure(value) if isinstance(value, EvalError) else self._shown(value)
-            parts.append(Explanation(show(child), shown, () if _is_path(child) else self._parts(child, seen)))
+        for part in outline:
+            value = seen.get(part.node, _NOT_SEEN)
+            if value is True or value is False or value.__class__ is str:
+                parts.append(Explanation(part.source, value, self._parts(part.parts, seen)))
+            elif value is not _NOT_SEEN:
+                shown = self._failure(value) if isinstance(value, EvalError) else self._shown(value)
+                parts.append(Explanation(part.source, shown, self._parts(part.parts, seen)))
         return tuple(parts)
 
 
@@ -204,7 +239,10 @@ def _load(source: str, environment: Environment, *, boolean: bool) -> Node:
     guards = Guards()
     guards.visit(node)
     problems = [problem(source, *place(source, each.at), each.message, each.hint) for each in guards.refused]
+    if not environment._lenient:
+        problems += [problem(source, *place(source, each.at), each.message, each.hint) for each in impossible(node)]
     if boolean and found not in ("BOOL", "DYN"):
+        found = "an object" if found.lower().startswith("remit_condition.") else found
         hint = 'compare it with something, as in `... > 0` or `... == "x"`'
         problems.append(problem(source, 1, 1, f"the condition is {found.lower()}, not true or false", hint))
     if problems:

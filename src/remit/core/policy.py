@@ -7,6 +7,7 @@ first, each with its place. A rule is compiled once for each tool it speaks of, 
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -35,6 +36,8 @@ _RESERVED: Final = ("reviewers.yaml", "reviewers.yml")
 _PACK: Final = "pack-"
 _PACK_QUEUE: Final = "What a policy pack asks about; declare the queue in queues.yaml to say more."
 _CASES: Final = (".cases.yaml", ".cases.yml")
+_TOOLS: Final = ("tools.yaml", "tools.yml")
+_A_POLICY: Final = re.compile(r"(?m)^[\"']?(policy|rules|queues|reviewers)[\"']?\s*:")
 _EFFECTS: Final = {
     "allow": Outcome.ALLOW,
     "escalate": Outcome.ESCALATE,
@@ -146,24 +149,29 @@ class PolicySet:
 
 
 def load_policies(
-    files: Mapping[str, str], tools: Sequence[_Tool], roots: Callable[[_Tool], Mapping[str, JsonSchema]]
+    files: Mapping[str, str],
+    tools: Sequence[_Tool],
+    roots: Callable[[_Tool], Mapping[str, JsonSchema]],
+    *,
+    recorded: bool = False,
 ) -> PolicySet:
     """Returns the policy set that `files` (name to exact text) say for `tools`.
 
     Args:
         files: bytes that aren't UTF-8 are reported with their place if decoded with `surrogateescape`.
         roots: the names that a condition on a call of a tool can see, with their types.
+        recorded: it was in force once, and loads again whatever mistakes we have learnt to tell since.
 
     Raises:
         PolicyError: anything at all is wrong; it carries every problem, sorted by file and line.
     """
-    load = _Load(tools, roots)
+    load = _Load(tools, roots, recorded)
     for name in sorted(files):
         load.file(name, files[name])
     load.finish()
     if load.problems:
         raise PolicyError(_in_order(load.problems))
-    texts = {name: files[name] for name in sorted(files) if not name.endswith(_CASES)}
+    texts = {name: files[name] for name in sorted(files) if not is_beside(name)}
     sums = {name: digest_bytes(text.encode()) for name, text in texts.items()}
     return PolicySet(
         digest=digest(sums),
@@ -174,6 +182,11 @@ def load_policies(
         enforced=_index(load.compiled, "enforce"),
         shadowed=_index(load.compiled, "shadow"),
     )
+
+
+def is_beside(name: str) -> bool:
+    """Whether a file stands beside the policies and is none: cases, or the tools of a pack (see `remit.policykit`)."""
+    return name.endswith(_CASES) or name.rpartition("/")[2] in _TOOLS
 
 
 def _index(compiled: Iterable[tuple[str, str, CompiledRule]], mode: str) -> Mapping[str, tuple[CompiledRule, ...]]:
@@ -193,7 +206,10 @@ def _in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
 class _Load:
     """The loading of one policy set: what was read so far, and what is wrong with it."""
 
-    def __init__(self, tools: Sequence[_Tool], roots: Callable[[_Tool], Mapping[str, JsonSchema]]) -> None:
+    def __init__(
+        self, tools: Sequence[_Tool], roots: Callable[[_Tool], Mapping[str, JsonSchema]], recorded: bool
+    ) -> None:
+        self._recorded = recorded
         self.problems: list[Problem] = []
         self.queues: dict[str, Queue] = {}
         self.single_operator = False
@@ -209,7 +225,10 @@ class _Load:
     def file(self, name: str, text: str) -> None:
         """Reads one file; rules are compiled in `finish`, when all queues are known."""
         last = name.rpartition("/")[2]
-        if name.endswith(_CASES):
+        if is_beside(name):
+            if last in _TOOLS and (found := _A_POLICY.search(text)):
+                hint = "it would not be loaded: give the file another name"
+                self._refuse(name, f"a policy (`{found[1]}`) in the file that describes tools", hint)
             return
         if last in FILES:
             source, _ = read_guardrails(name, text, self._types)
@@ -291,7 +310,7 @@ class _Load:
     def environment(self, tool: str) -> Environment:
         """Returns what conditions on a tool are compiled against; one for all of them."""
         if tool not in self._environments:
-            self._environments[tool] = Environment(self._types[tool]())
+            self._environments[tool] = Environment(self._types[tool](), lenient=self._recorded)
         return self._environments[tool]
 
 

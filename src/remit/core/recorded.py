@@ -48,7 +48,7 @@ class RecordedPolicies:
     def load(self) -> PolicySet:
         """Returns the set, compiled. Raises PolicyError, or Tampered where it isn't the set of that digest."""
         if self._loaded is None:
-            loaded = load_policies(self._texts, tuple(self.tools.values()), self._roots)
+            loaded = load_policies(self._texts, tuple(self.tools.values()), self._roots, recorded=True)
             if loaded.digest != self._digest or loaded.single_operator != self.single_operator:
                 raise Tampered("the policy files are not the ones whose digest was recorded")
             self._loaded = loaded

@@ -161,8 +161,11 @@ _TRUTH: Final = {"true": True, "True": True, "TRUE": True, "false": False, "Fals
 _NOTHING: Final = frozenset({"", "~", "null", "Null", "NULL"})
 
 
-def read_yaml(name: str, text: str) -> tuple[Source, object]:
-    """Returns a file's source, with the problems found so far, and its plain value or None."""
+def read_yaml(name: str, text: str, *, nulls: bool = False) -> tuple[Source, object]:
+    """Returns a file's source, with the problems found so far, and its plain value or None.
+
+    `nulls`: a written `null` is a value; an empty one never is.
+    """
     source = Source(name, text.removeprefix("\ufeff"))
     if len(text) > LARGEST:
         source.add((1, 1), f"{len(text):,} characters are more than a policy file may have ({LARGEST:,})")
@@ -175,7 +178,7 @@ def read_yaml(name: str, text: str) -> tuple[Source, object]:
         source.add(place, "directives (`%`) have no place in a policy file", "remove the line, or indent it")
         return source, None
     try:
-        return source, _Reader(source).read()
+        return source, _Reader(source, nulls).read()
     except _Stop as error:
         source.add(source.at(error.index), error.message, error.hint)
     except ReaderError as error:
@@ -234,8 +237,9 @@ class _Level:
 class _Reader:
     """Makes plain values of YAML's events; notes every place, and what a policy file may not use."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, nulls: bool) -> None:
         self._source = source
+        self._nulls = nulls
         self._levels: list[_Level] = []
         self._root: object = None
         self._documents = 0
@@ -336,6 +340,8 @@ class _Reader:
             return []
         elif event.style or event.value not in _NOTHING:
             return event.value if event.style else _resolved(event.value)
+        elif self._nulls and event.value and path:
+            return None
         else:
             name = f"`{path[-1]}`" if path and isinstance(path[-1], str) else "this"
             place = self._source.key_at(path) if path else (1, 1)

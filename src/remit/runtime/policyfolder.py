@@ -23,7 +23,8 @@ def read_policies(folder: str | Path, packs: Sequence[str] = ()) -> dict[str, st
     place = Path(folder)
     if not place.is_dir():
         raise _refuse(str(folder), "there is no such folder of policies", "make it, or name another with --policies")
-    own = sorted(path for path in place.iterdir() if path.suffix in (".yaml", ".yml"))
+    # `.YAML` too: the loader refuses it, rather than nobody reading it.
+    own = sorted(path for path in place.iterdir() if path.suffix.lower() in (".yaml", ".yml"))
     if not own and not packs:
         raise _refuse(str(folder), "there is no policy in it, so nothing may run", "add a `*.yaml`, see `remit init`")
     texts = {}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from remit.core.canonical import plain
-from remit.core.conditions import Explanation, Failure, render_value
+from remit.core.conditions import Explanation
 from remit.core.entries import CallSettled, PolicyLoaded, RuleHit, is_committed
 from remit.core.facts import roots
 from remit.core.lifecycle import CallState
@@ -16,6 +16,7 @@ from remit.core.provenance import flow_of
 from remit.core.recorded import RecordedPolicies
 from remit.core.tools import ToolSpec
 from remit.errors import BadInput, RemitError, Tampered, UnknownId
+from remit.policykit.explain import part_row
 from remit.runtime.lineage import begun, settle
 from remit.runtime.load import load_run
 from remit.runtime.views import review_view, run_view
@@ -150,14 +151,8 @@ def _rule(rule: CompiledRule, hit: RuleHit | None, explained: Explanation) -> di
         "effect": rule.effect.value,
         "require": rule.negated,
         "decided": hit is not None,
-        "condition": _part(explained),
+        "condition": part_row(explained),
     }
-
-
-def _part(explained: Explanation) -> dict[str, Any]:
-    value = explained.value
-    shown = f"error: {value.message}" if isinstance(value, Failure) else render_value(value)
-    return {"source": explained.source, "value": shown, "parts": [_part(part) for part in explained.children]}
 
 
 async def _covered(journal: Journal, stream: str, call: CallState) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
+from typing import Final
 
 from remit.core.cel.functions import element, no_overload, widen
 from remit.core.cel.shapes import load, settle
@@ -81,28 +82,13 @@ class Interpreter:
         self._spare = Budget(steps)  # for what is evaluated only to be shown
         self._eager = eager
         self.seen: dict[int, object] = {}
-        self._ways: Mapping[type, Callable[..., object]] = {
-            Root: self._root,
-            Bound: self._variable,
-            Field: self._field,
-            Index: self._index,
-            Has: self._has,
-            Logic: self._logic,
-            Choice: self._choice,
-            Call: self._call,
-            ListOf: self._list,
-            MapOf: self._map,
-            Each: self._each,
-            Settle: self._settle,
-            Widen: self._widen,
-        }
 
     def value(self, node: Node) -> object:
         """The node's value, or EvalError with a place, or OverBudget."""
         if isinstance(node, Literal):
             return node.value
         try:
-            value = self._ways[type(node)](node)
+            value = _WAYS[type(node)](self, node)
         except ABSORBED as error:
             known = as_error(error, node.at)
             if self._eager and not self._bound:
@@ -224,6 +210,23 @@ class Interpreter:
         if failed is not None:
             raise failed
         return not stop
+
+
+_WAYS: Final[Mapping[type, Callable[..., object]]] = {
+    Root: Interpreter._root,
+    Bound: Interpreter._variable,
+    Field: Interpreter._field,
+    Index: Interpreter._index,
+    Has: Interpreter._has,
+    Logic: Interpreter._logic,
+    Choice: Interpreter._choice,
+    Call: Interpreter._call,
+    ListOf: Interpreter._list,
+    MapOf: Interpreter._map,
+    Each: Interpreter._each,
+    Settle: Interpreter._settle,
+    Widen: Interpreter._widen,
+}
 
 
 def make_map(*entries: tuple[object, object]) -> dict[object, object]:

@@ -51,13 +51,17 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """`items` is of a list's elements or a map's values; `fields` and `optional` are an object's."""
+    """`items` is of a list's elements or a map's values; `fields` and `optional` are an object's.
+
+    `choices` are the only values there are, of an `enum` or `const`: for telling mistakes, never for checking values.
+    """
 
     kind: Kind
     nullable: bool = False
     items: Shape | None = None
     fields: Mapping[str, Shape] = field(default_factory=dict)
     optional: frozenset[str] = frozenset()
+    choices: tuple[object, ...] = field(default=(), compare=False)
 
     def item(self) -> Shape:
         return self.items if self.items is not None else ANY
@@ -91,6 +95,8 @@ class SchemaReader:
         if isinstance(declared, (list, tuple)):
             return self._choice([self.read({**schema, "type": name}, depth + 1, seen) for name in declared])
         shape = self._typed(declared, schema, depth, seen)
+        if shape.kind in (Kind.STRING, Kind.INT):
+            shape = replace(shape, choices=_choices(schema))
         return replace(shape, nullable=True) if schema.get("nullable") is True and shape is not ANY else shape
 
     def _follow(self, reference: str) -> object:
@@ -113,7 +119,7 @@ class SchemaReader:
         if rest[0].kind is Kind.ANY or any(replace(shape, nullable=rest[0].nullable) != rest[0] for shape in rest[1:]):
             return ANY
         nullable = len(rest) < len(shapes) or any(shape.nullable for shape in rest)
-        return replace(rest[0], nullable=nullable)
+        return replace(merged(rest), nullable=nullable)
 
     @staticmethod
     def _implied(schema: Mapping[str, object]) -> object:
@@ -157,6 +163,18 @@ class SchemaReader:
                 optional=frozenset(name for name in fields if name not in required),
             )
         return Shape(Kind.MAP, items=self.read(more, depth + 1, seen))
+
+
+def _choices(schema: Mapping[str, object]) -> tuple[object, ...]:
+    values = schema.get("enum", [schema["const"]] if "const" in schema else None)
+    return tuple(value for value in values if value is not None) if isinstance(values, (list, tuple)) else ()
+
+
+def merged(shapes: list[Shape]) -> Shape:
+    """One shape for several that are equal: what any of them may be."""
+    if not all(shape.choices for shape in shapes):
+        return replace(shapes[0], choices=())
+    return replace(shapes[0], choices=tuple(dict.fromkeys(choice for shape in shapes for choice in shape.choices)))
 
 
 def shape_of_schema(schema: object) -> Shape:

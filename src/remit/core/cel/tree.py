@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from remit.core.cel.shapes import ANY, Kind, Shape
+from remit.core.cel.shapes import ANY, Kind, Shape, merged
 
 
 class Macro(Enum):
@@ -189,4 +189,6 @@ def weight(node: Node | None) -> int:
 
 
 def common(shapes: list[Shape]) -> Shape:
-    return shapes[0] if shapes and all(shape == shapes[0] for shape in shapes) else ANY
+    if not shapes or shapes[0] is ANY or any(shape != shapes[0] for shape in shapes):
+        return ANY
+    return merged(shapes)

@@ -1,0 +1,104 @@
+"""Where policies, and the tools that they speak of, come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import click
+
+from remit.cli.settings import Settings
+from remit.core.detectors import Detector
+from remit.core.policy import PolicySet
+from remit.errors import PolicyError, Problem, SettingsError
+from remit.policykit.toolset import FILE, Toolset, read_tools, recorded_tools
+from remit.runtime.ambient import System
+from remit.runtime.guards import load_guards
+from remit.runtime.policyfolder import read_policies
+from remit.runtime.registry import Registry
+from remit.runtime.target import load_graph
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def app_option(function: Callable[P, R]) -> Callable[P, R]:
+    """Adds `--app`."""
+    return click.option("--app", metavar="TARGET", help="The graph whose tools the rules speak of.")(function)
+
+
+def tools_option(function: Callable[P, R]) -> Callable[P, R]:
+    """Adds `--tools`."""
+    return click.option("--tools", metavar="FILE", help="A tools.yaml that describes the tools instead.")(function)
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder's files and the tools they speak of."""
+
+    name: str
+    files: Mapping[str, str]
+    tools: Toolset
+
+    def load(self) -> PolicySet:
+        """Returns the policy set. Raises PolicyError, each problem with its path."""
+        with_paths = _Paths(self.name)
+        with with_paths:
+            return self.tools.load(self.files)
+
+
+class _Paths:
+    """Puts the folder before the file of every problem that is raised inside."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, PolicyError):
+            raise PolicyError(tuple(placed(self._folder, problem) for problem in error.problems)) from error
+
+
+def placed(folder: str, problem: Problem) -> Problem:
+    """Returns a problem with the folder before its file."""
+    return replace(problem, file=str(Path(folder) / problem.file))
+
+
+def open_folder(found: Settings, app: str | None, tools: str | None) -> Folder:
+    """Returns the policies of the settings, with the tools that were named, that stand beside them, or of the app.
+
+    Raises:
+        PolicyError: a file can't be read, or the one that describes the tools isn't right.
+        SettingsError: nothing says which tools there are.
+    """
+    files = read_policies(found.policies, found.packs)
+    return Folder(found.policies, files, tools_of(found, files, app, tools))
+
+
+def tools_of(found: Settings, files: Mapping[str, str], app: str | None, tools: str | None) -> Toolset:
+    """Returns the tools; see `open_folder`."""
+    if tools is not None:
+        try:
+            text = Path(tools).read_text(encoding="utf-8", errors="surrogateescape")
+        except OSError as error:
+            raise SettingsError(f"`{tools}` can't be read: {error.strerror}") from error
+        return read_tools(tools, text)
+    if FILE in files and app is None:
+        with _Paths(found.policies):
+            return _guarded(found, files, read_tools(FILE, files[FILE]), {})
+    if not found.app:
+        raise SettingsError(
+            "rules are checked against tools: name the graph with --app, set `app` in remit.toml,"
+            f" or describe the tools in `{Path(found.policies) / FILE}`"
+        )
+    registry = Registry([load_graph(found.app)])
+    return _guarded(found, files, recorded_tools(registry.types()), registry.detectors)
+
+
+def _guarded(found: Settings, files: Mapping[str, str], tools: Toolset, own: Mapping[str, Detector[Any]]) -> Toolset:
+    """Returns the tools with what the guardrails of the folder say of their arguments."""
+    guards = load_guards(found.policies, files, tools.specs, own, System())
+    return replace(tools, findings={name: guards.schemas(name) for name in tools.specs})

@@ -1,0 +1,278 @@
+"""A case made into what a decision sees: arguments and facts checked against the tool's types, the rest filled in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+import jsonschema_rs
+
+from remit.core.decide import Approval
+from remit.core.entries import Outcome
+from remit.core.facts import roots
+from remit.core.policy import PolicySet
+from remit.core.policyfiles import suggest
+from remit.core.provenance import stated_flow
+from remit.core.tools import ToolSpec
+from remit.core.yamltext import Number
+from remit.errors import PolicyError, Problem
+from remit.policykit.casefiles import Case
+from remit.policykit.toolset import Toolset, plain_yaml
+
+NOW: Final = "2026-01-05T09:00:00.000000Z"
+"""When a case happens that doesn't say: a Monday morning."""
+_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "run": ("id", "graph", "principal", "started"),
+    "agent": ("name", "version"),
+    "spent": ("calls", "cost", "by_tool"),
+    "history": ("allowed", "escalated", "denied", "last"),
+    "approval": ("given", "reviewers"),
+}
+_DECIMAL: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """A call and its facts: all that deciding and explaining needs.
+
+    Attributes:
+        document: the facts, as the journal would hold them.
+        approved: it was escalated before, and the reviewers approved.
+    """
+
+    tool: ToolSpec
+    args: Mapping[str, object]
+    document: Mapping[str, Any]
+    approved: bool = False
+
+    @property
+    def seen(self) -> dict[str, object]:
+        """The names that conditions see."""
+        return roots(self.document, self.tool, self.args)
+
+
+def situation(case: Case, tools: Toolset) -> Situation:
+    """Returns what a case gives. Raises PolicyError, with every problem and its place."""
+    problems: list[Problem] = []
+    name = str(case.given["tool"])
+    spec = tools.specs.get(name)
+    if spec is None:
+        raise PolicyError((case.problem(("tool",), f"there is no tool `{name}`", suggest(name, tools.specs)),))
+    made = _Making(case, tools, spec, problems)
+    found = Situation(spec, made.args(), made.document(), made.approved)
+    if problems:
+        raise PolicyError(tuple(problems))
+    return found
+
+
+class _Making:
+    def __init__(self, case: Case, tools: Toolset, spec: ToolSpec, problems: list[Problem]) -> None:
+        self._case, self._given, self._spec, self._problems = case, case.given, spec, problems
+        self._types = tools.roots(spec)
+        self._facts = tools.facts.get(spec.name, {})
+        said = self._given.get("approval")
+        self.approved = bool(said) and said is not False
+        self._args: dict[str, object] = {}
+
+    def _bad(self, path: tuple[str | int, ...], message: str, hint: str = "") -> None:
+        self._problems.append(self._case.problem(path, message, hint))
+
+    def args(self) -> dict[str, object]:
+        """Returns the arguments; first, because where they came from is said of them."""
+        schema = self._spec.normal
+        properties = schema.get("properties", {})
+        given = {**_defaults(self._spec.arguments.get("properties", {})), **self._given.get("args", {})}
+        for name in given:
+            if name not in properties and properties:
+                self._bad(
+                    ("args", name), f"tool `{self._spec.name}` has no argument `{name}`", suggest(name, properties)
+                )
+        args = {name: shaped(value, properties.get(name, {}), schema) for name, value in given.items()}
+        self._fits(("args",), args, schema)
+        self._args = args
+        return args
+
+    def _fits(self, path: tuple[str, ...], value: object, schema: Mapping[str, Any]) -> None:
+        for error in jsonschema_rs.validator_for(dict(schema), offline=True).iter_errors(value):
+            if "additional properties" in error.message.lower() and path == ("args",):
+                continue  # told with a hint
+            self._bad((*path, *error.instance_path), error.message.replace('"', "`"))
+
+    def document(self) -> dict[str, Any]:
+        now = self._time(("now",), self._given.get("now", NOW))
+        run = self._part("run", {"id": "run", "graph": "graph", "principal": "principal", "started": now})
+        if "principal" in self._given:
+            run["principal"] = self._given["principal"]
+        run["started"] = self._time(("run", "started"), run["started"])
+        agent = self._given.get("agent", {})
+        about = (
+            {"name": agent, "version": "1"}
+            if isinstance(agent, str)
+            else self._part("agent", {"name": "agent", "version": "1"})
+        )
+        document = {
+            "now": now,
+            "agent": about,
+            "task": {"id": self._given.get("task", "task")},
+            "run": run,
+            "spent": self._spent(),
+            "history": self._part("history", {"allowed": 0, "escalated": 0, "denied": 0, "last": {}}),
+            "labels": plain_yaml(self._given.get("labels", [])),
+            "facts": self._provided(),
+            "approval": self._approval(),
+        }
+        return {**document, **self._further()}
+
+    def _part(self, name: str, usual: dict[str, Any]) -> dict[str, Any]:
+        given = self._given.get(name, {})
+        for key in given:
+            if key not in _KEYS[name]:
+                self._bad((name, key), f"unknown key `{key}`", suggest(key, _KEYS[name]))
+        return {**usual, **plain_yaml(given)}
+
+    def _time(self, path: tuple[str, ...], text: object) -> str:
+        try:
+            found = datetime.fromisoformat(str(text))
+        except ValueError:
+            self._bad(path, f"`{text}` is not a time", "such as 2026-03-02T09:30:00Z")
+            return NOW
+        if found.tzinfo is None:
+            self._bad(path, f"`{text}` has no time zone", f"such as {text}Z")
+            return NOW
+        return found.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+    def _spent(self) -> dict[str, Any]:
+        spent = self._given.get("spent", {})
+        for key in spent:
+            if key not in _KEYS["spent"]:
+                self._bad(("spent", key), f"unknown key `{key}`", suggest(key, _KEYS["spent"]))
+        by_tool = {
+            tool: self._amount(("spent", "by_tool", tool), row) for tool, row in spent.get("by_tool", {}).items()
+        }
+        return {**self._amount(("spent",), spent), "by_tool": by_tool}
+
+    def _amount(self, path: tuple[str, ...], row: Mapping[str, Any]) -> dict[str, Any]:
+        calls, cost = plain_yaml(row.get("calls", 0)), _text(row.get("cost", "0"))
+        try:
+            Decimal(cost)
+        except InvalidOperation:
+            self._bad((*path, "cost"), f"a cost of `{cost}` is no number")
+        if not isinstance(calls, int) or calls < 0:
+            self._bad((*path, "calls"), f"`{calls}` is no number of calls")
+        return {"calls": calls, "cost": cost}
+
+    def _provided(self) -> dict[str, Any]:
+        found = {}
+        for name, value in self._given.get("facts", {}).items():
+            schema = self._facts.get(name)
+            if schema is None:
+                self._bad(
+                    ("facts", name), f"there is no fact `{name}` for `{self._spec.name}`", suggest(name, self._facts)
+                )
+                continue
+            found[name] = shaped(value, schema, schema)
+            self._fits(("facts", name), found[name], schema)
+        return found
+
+    def _approval(self) -> dict[str, Any]:
+        said = self._given.get("approval")
+        reviewers = ["reviewer"] if self.approved else []
+        if isinstance(said, dict):
+            reviewers = self._part("approval", {"reviewers": reviewers})["reviewers"]
+        return {"given": self.approved, "reviewers": reviewers}
+
+    def _further(self) -> dict[str, Any]:
+        """Names that conditions see and that were not always there; what isn't recorded can't be given."""
+        stated = plain_yaml(self._given.get("provenance", {}))
+        known = self._types["provenance"].get("properties", {})
+        for name in stated:
+            if known and name not in known:
+                self._bad(("provenance", name), f"there is no argument `{name}`", suggest(name, known))
+        flow = stated_flow(self._spec, self._args, stated)
+        self._fits(("provenance",), flow["provenance"], self._types["provenance"])
+        findings = self._findings()
+        return {**flow, "findings": findings} if findings else flow
+
+    def _findings(self) -> dict[str, Any]:
+        found = {}
+        types = self._types.get("findings", {}).get("properties", {})
+        for name, said in self._given.get("findings", {}).items():
+            if name not in types:
+                self._bad(
+                    ("findings", name), f"no guardrail `{name}` looks at `{self._spec.name}`", suggest(name, types)
+                )
+                continue
+            found[name] = {**_plainest(types[name]), **plain_yaml(said)}
+            self._fits(("findings", name), found[name], types[name])
+        return found
+
+
+def shaped(value: object, schema: object, root: Mapping[str, Any]) -> Any:
+    """Returns a YAML value as the JSON that `schema` wants: a decimal is a text with exactly these digits."""
+    schema = _followed(schema, root)
+    if isinstance(value, Number):
+        decimal = _formats(schema) == "decimal" and _DECIMAL.fullmatch(value.text)
+        return value.text if decimal else plain_yaml(value)
+    if isinstance(value, list):
+        return [shaped(item, schema.get("items", {}), root) for item in value]
+    if isinstance(value, dict):
+        properties = schema.get("properties", {})
+        return {key: shaped(item, properties.get(key, {}), root) for key, item in value.items()}
+    return value
+
+
+def _followed(schema: object, root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema that a `$ref` names, or the one that isn't null of a nullable one."""
+    if not isinstance(schema, Mapping):
+        return {}
+    reference = schema.get("$ref")
+    if isinstance(reference, str) and reference.startswith("#/"):
+        found: Any = root
+        for step in reference[2:].split("/"):
+            found = found.get(step, {}) if isinstance(found, Mapping) else {}
+        return found if isinstance(found, Mapping) and "$ref" not in found else {}
+    choices = [one for one in schema.get("anyOf", ()) if one != {"type": "null"}]
+    return _followed(choices[0], root) if len(choices) == 1 else schema
+
+
+def _formats(schema: Mapping[str, Any]) -> object:
+    return schema.get("format") if schema.get("type") == "string" else None
+
+
+def _text(value: object) -> str:
+    return value.text if isinstance(value, Number) else str(value)
+
+
+def _defaults(properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: schema["default"]
+        for name, schema in properties.items()
+        if isinstance(schema, Mapping) and "default" in schema
+    }
+
+
+def _plainest(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns facts in which nothing was found."""
+    empty: dict[str, Any] = {"boolean": False, "integer": 0, "number": 0, "string": "", "array": []}
+    return {name: empty.get(str(part.get("type"))) for name, part in schema.get("properties", {}).items()}
+
+
+# --- approvals -------------------------------------------------------------------------------------------
+
+
+def before_approval(found: Situation) -> Situation:
+    """Returns the situation as it was when people were asked."""
+    return Situation(found.tool, found.args, {**found.document, "approval": {"given": False, "reviewers": []}})
+
+
+def approval_of(rules: PolicySet, tool: str, asked: frozenset[str]) -> Approval:
+    """Returns an approval by people who were shown the rules with these digests."""
+    disclosed: dict[str, set[str]] = {}
+    for rule in rules.rules_for(tool):
+        if rule.effect is Outcome.ESCALATE and rule.digest in asked:
+            disclosed.setdefault(rule.queue, set()).add(rule.digest)
+    return Approval({queue: frozenset(digests) for queue, digests in disclosed.items()})

@@ -1,0 +1,227 @@
+"""Which tools a policy set is checked and tested against: an app's, recorded ones, or those a file describes.
+
+A pack of policies for tools that are not in Python has a `tools.yaml` beside its policies:
+
+    tools:
+      refund:
+        effect: commit
+        arguments:
+          order: {type: string}
+          amount: {type: string, format: decimal}
+        optional: [memo]
+        facts:
+          customer: {type: object, properties: {known: {type: boolean}}, required: [known]}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
+
+import jsonschema
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from remit.core.canonical import plain
+from remit.core.facts import root_types
+from remit.core.policy import PolicySet, load_policies
+from remit.core.policyfiles import suggest
+from remit.core.tools import Effect, JsonSchema, Repeat, ToolSpec
+from remit.core.yamltext import Number, Source, read_yaml
+from remit.errors import PolicyError, Tampered, ToolError
+
+FILE: Final = "tools.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Toolset:
+    """Tools by name, and the facts that each one's decisions look at, with their types."""
+
+    specs: Mapping[str, ToolSpec]
+    facts: Mapping[str, Mapping[str, JsonSchema]]
+    findings: Mapping[str, Mapping[str, JsonSchema]] = field(default_factory=dict)
+    """The types of what guardrails say of each one's arguments."""
+
+    def roots(self, tool: ToolSpec) -> dict[str, JsonSchema]:
+        """Returns the types of the names that conditions on `tool` can see."""
+        return root_types(tool, self.facts.get(tool.name, {}), self.findings.get(tool.name, {}))
+
+    def load(self, files: Mapping[str, str], *, recorded: bool = False) -> PolicySet:
+        """Returns the policy set that `files` say for these tools. Raises PolicyError."""
+        return load_policies(files, tuple(self.specs.values()), self.roots, recorded=recorded)
+
+    def having(self, spec: ToolSpec, facts: Mapping[str, JsonSchema]) -> Toolset:
+        """Returns these tools with another one in the place of that name."""
+        return replace(self, specs={**self.specs, spec.name: spec}, facts={**self.facts, spec.name: facts})
+
+    def joined(self, other: Toolset) -> Toolset:
+        """Returns these tools with those of `other`, which come first where names are the same."""
+        return Toolset(
+            {**self.specs, **other.specs}, {**self.facts, **other.facts}, {**self.findings, **other.findings}
+        )
+
+
+def recorded_tools(types: bytes) -> Toolset:
+    """Returns the tools of an artifact that says what policies were checked against. Raises Tampered."""
+    try:
+        rows = plain(types)
+        specs = {name: ToolSpec.from_document(row["spec"]) for name, row in rows.items()}
+        facts = {name: row["facts"] for name, row in rows.items()}
+        return Toolset(specs, facts, {name: row.get("findings", {}) for name, row in rows.items()})
+    except (ValueError, KeyError, TypeError, AttributeError, ToolError) as error:
+        raise Tampered(f"the tools that policies were checked against can't be read: {error}") from error
+
+
+# --- a file of tools -------------------------------------------------------------------------------------
+
+_Text = Annotated[str, StringConstraints(min_length=1)]
+
+
+class ToolText(BaseModel):
+    """A tool, as far as policies speak of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    description: str = Field("", description="What it does.")
+    effect: Effect = Field(Effect.DESTROY, description="What running it does to the world.")
+    repeat: Repeat = Field(Repeat.ONCE, description="What running it twice does.")
+    arguments: dict[_Text, Any] = Field(
+        default_factory=dict, description="Its arguments: the JSON Schema of each, by name."
+    )
+    optional: list[_Text] = Field(default_factory=list, description="Arguments that may be absent.")
+    result: dict[str, Any] = Field(default_factory=dict, description="The JSON Schema of its result.")
+    authority: list[_Text] | None = Field(None, description="Arguments that say who, where, what; all, unless said.")
+    content: list[_Text] = Field(default_factory=list, description="Arguments whose data leaves.")
+    labels: dict[str, list[_Text]] = Field(
+        default_factory=lambda: {"": ["private", "untrusted"]},
+        description='Labels of its result, by JSON pointer; `""` is all of it.',
+    )
+    tags: list[_Text] = Field(default_factory=list, description="Words of your own, for `tool.tags`.")
+    cost: _Text = Field("0", description="What a call costs, in quotes.")
+    facts: dict[_Text, Any] = Field(
+        default_factory=dict, description="The facts its decisions look at: the JSON Schema of each, by name."
+    )
+
+
+class ToolsText(BaseModel):
+    """The file `tools.yaml`: the tools that a pack of policies speaks of."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tools: dict[_Text, ToolText] = Field(min_length=1, description="The tools by name.")
+
+
+def read_tools(name: str, text: str) -> Toolset:
+    """Returns the tools that a file describes. Raises PolicyError, with every problem."""
+    source, value = read_yaml(name, text, nulls=True)
+    specs: dict[str, ToolSpec] = {}
+    facts: dict[str, Mapping[str, JsonSchema]] = {}
+    if not source.problems and (said := checked(source, plain_yaml(value), ToolsText)) is not None:
+        for tool, about in said.tools.items():
+            facts[tool] = about.facts
+            for kind, schemas in (("arguments", about.arguments), ("facts", about.facts)):
+                _schemas(source, ("tools", tool, kind), schemas)
+            _schemas(source, ("tools", tool), {"result": about.result})
+            try:
+                specs[tool] = _spec(tool, about)
+            except (ToolError, ArithmeticError) as error:
+                source.add(source.key_at(("tools", tool)), str(error) or f"a cost of `{about.cost}` is no number")
+    if source.problems:
+        raise PolicyError(tuple(source.problems))
+    return Toolset(specs, facts)
+
+
+def tools_schema() -> dict[str, Any]:
+    """Returns the JSON Schema (2020-12) of `tools.yaml`."""
+    return {**ToolsText.model_json_schema(), "$schema": "https://json-schema.org/draft/2020-12/schema"}
+
+
+def _spec(name: str, said: ToolText) -> ToolSpec:
+    unknown = [found for found in said.optional if found not in said.arguments]
+    if unknown:
+        raise ToolError(f"tool `{name}`: optional: there is no argument `{unknown[0]}`")
+    schema = {
+        "type": "object",
+        "properties": said.arguments,
+        "required": [argument for argument in said.arguments if argument not in said.optional],
+        "additionalProperties": False,
+    }
+    authority = tuple(said.arguments) if said.authority is None else tuple(said.authority)
+    labels = {pointer: tuple(labels) for pointer, labels in said.labels.items()}
+    return ToolSpec(
+        name, said.description, schema, schema, said.result, said.effect, said.repeat, authority,
+        tuple(said.content), labels, cost=Decimal(said.cost), tags=tuple(said.tags),
+    )  # fmt: skip
+
+
+def _schemas(source: Source, path: tuple[str, ...], schemas: Mapping[str, Any]) -> None:
+    for name, schema in schemas.items():
+        try:
+            jsonschema.Draft202012Validator.check_schema(schema)
+        except jsonschema.SchemaError as error:
+            place = source.value_at((*path, name, *error.absolute_path))
+            source.add(place, f"`{name}`: not a JSON Schema: {error.message}")
+
+
+# --- values in YAML --------------------------------------------------------------------------------------
+
+
+def plain_yaml(value: object) -> Any:
+    """Returns a YAML value with its numbers as Python's."""
+    if isinstance(value, Number):
+        return number(value)
+    if isinstance(value, list):
+        return [plain_yaml(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain_yaml(item) for key, item in value.items()}
+    return value
+
+
+def number(value: Number) -> int | float | str:
+    """Returns a number as JSON has it; what JSON doesn't have (octal, infinities) stays the text that it was."""
+    try:
+        found = json.loads(value.text.removeprefix("+"))
+    except ValueError:
+        return value.text
+    return found if isinstance(found, (int, float)) else value.text
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def checked(source: Source, value: object, model: type[_Model]) -> _Model | None:
+    """Returns what `value` says, or None, with every problem noted at its place in the file."""
+    if value is None:
+        source.add((1, 1), "the file is empty")
+        return None
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        for found in error.errors(include_url=False):
+            path = tuple(part for part in found["loc"] if part != "[key]")
+            name = f"`{path[-1]}`" if path else "the file"
+            if found["type"] == "extra_forbidden":
+                keys = _keys(model, path[:-1])
+                source.add(source.key_at(path), f"unknown key {name}", suggest(str(path[-1]), keys) if keys else "")
+            elif found["type"] == "missing":
+                source.add(source.value_at(path[:-1]), f"{name} is missing")
+            else:
+                words = found["msg"].removeprefix("Value error, ").replace("Input ", "")
+                source.add(source.value_at(path), f"{name}: {words[:1].lower()}{words[1:]}".replace("'", "`"))
+    return None
+
+
+def _keys(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
+    """Returns the keys that may stand at `path`, as far as the models say."""
+    here: Any = model
+    for part in path:
+        if isinstance(here, type) and issubclass(here, BaseModel):
+            here = here.model_fields[part].annotation if part in here.model_fields else None
+        else:
+            here = (get_args(here) or (None,))[-1]
+        models = [one for one in (here, *get_args(here)) if isinstance(one, type) and issubclass(one, BaseModel)]
+        if get_origin(here) not in (list, dict) and models:
+            here = models[0]
+    return list(here.model_fields) if isinstance(here, type) and issubclass(here, BaseModel) else []
