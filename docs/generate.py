@@ -22,6 +22,7 @@ from remit.core import entries
 from remit.core.entries import facts, policies, reviews, runs, stores
 from remit.core.lifecycle import CALLS, REVIEWS, TASKS
 from remit.core.policyfiles import json_schema
+from remit.core.purposes import json_schema as purposes_schema
 from remit.policykit.casefiles import cases_schema
 from remit.policykit.toolset import tools_schema
 
@@ -127,6 +128,7 @@ def policy_keys() -> str:
         "Queues: `queues.yaml`": json_schema("queues"),
         "Cases: `*.cases.yaml`": cases_schema(),
         "Tools: `tools.yaml`": tools_schema(),
+        "Purposes: `purposes.yaml`": purposes_schema(),
     }
     parts = []
     for title, schema in kinds.items():

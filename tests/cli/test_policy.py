@@ -73,7 +73,7 @@ def test_a_pack_without_python_is_checked_and_tested_with_the_tools_it_describes
     assert said.code == 2 and "pack/tools.yaml" in said.err
 
 
-@pytest.mark.parametrize("kind", ["policy", "queues", "cases", "tools"])
+@pytest.mark.parametrize("kind", ["policy", "queues", "cases", "tools", "purposes"])
 def test_schema_prints_a_json_schema(shell: Shell, kind: str) -> None:
     said = shell("policy", "schema", kind)
     assert said.code == 0 and json.loads(said.out)["$schema"].startswith("https://json-schema.org/")

@@ -98,7 +98,7 @@ def test_capture_takes_the_counters_as_they_stand() -> None:
         "now": NOW,
         "agent": {"name": "agent", "version": "1"},
         "task": {"id": "work"},
-        "run": {"id": "r1", "graph": "app", "principal": "me", "started": NOW},
+        "run": {"id": "r1", "graph": "app", "principal": "me", "started": NOW, "purpose": ""},
         "spent": {"calls": 1, "cost": "2.50", "by_tool": {"pay": {"calls": 1, "cost": "2.50"}}},
         "history": {"allowed": 1, "escalated": 0, "denied": 0, "last": {"pay": "allow"}},
         "labels": ["pii"],

@@ -12,6 +12,7 @@ import pytest
 from packs import CASES, POLICY, QUEUES, TOOLS, load, problems, rule, tools
 
 from remit.core.policyfiles import read_policy
+from remit.core.purposes import json_schema as purposes_schema
 from remit.core.yamltext import read_yaml
 from remit.errors import Problem
 from remit.policykit.casefiles import cases_schema
@@ -156,11 +157,15 @@ def test_sarif_names_every_problem_with_its_place() -> None:
 def test_every_shipped_policy_file_is_a_policy() -> None:
     folder = Path(__file__).parent.parent.parent / "policies"
     for path in folder.rglob("*.yaml"):
-        if not path.name.endswith((".cases.yaml", "tools.yaml", "queues.yaml", "reviewers.yaml", "flow.yaml")):
+        if not path.name.endswith(
+            (".cases.yaml", "tools.yaml", "queues.yaml", "reviewers.yaml", "flow.yaml", "purposes.yaml")
+        ):
             assert read_policy(path.name, path.read_text()).source.problems == []
 
 
-@pytest.mark.parametrize(("kind", "schema"), [("cases", cases_schema), ("tools", tools_schema)])
+@pytest.mark.parametrize(
+    ("kind", "schema"), [("cases", cases_schema), ("tools", tools_schema), ("purposes", purposes_schema)]
+)
 def test_the_json_schemas_in_the_reference_are_current(kind: str, schema: Callable[[], dict[str, Any]]) -> None:
     docs = Path(__file__).parent.parent.parent / "docs" / "reference"
     written = json.dumps(schema(), indent=2, sort_keys=True) + "\n"

@@ -37,6 +37,7 @@ _CODES = {"done": 0, "failed": 1, "waiting": 8}
     metavar="SOURCE",
     help="A source that the principal stands behind: its name, TOOL or TOOL/PART; repeatable.",
 )
+@click.option("--purpose", default="", metavar="NAME", help="What the run is for, of purposes.yaml.")
 @click.option("--wait/--no-wait", default=False, help="Stay until people have ruled, or leave and be resumed.")
 @policies_option
 @store_option
@@ -46,7 +47,7 @@ _CODES = {"done": 0, "failed": 1, "waiting": 8}
 @asynchronous
 async def run(
     ctx: click.Context, target: str | None, inputs: tuple[str, ...], principal: str | None, endorse: tuple[str, ...],
-    wait: bool, policies: str | None, store: str | None, as_json: bool,
+    purpose: str, wait: bool, policies: str | None, store: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Run the graph TARGET: `module:graph` or `path/file.py:graph`.
 
@@ -58,7 +59,9 @@ async def run(
     graph = load_graph(found.app)
     given = read_inputs(inputs)
     async with open_runtime(found.app, found) as runtime:
-        id = await runtime.start(graph, given, principal=principal or user(), target=found.app, endorse=endorse)
+        id = await runtime.start(
+            graph, given, principal=principal or user(), target=found.app, endorse=endorse, purpose=purpose
+        )
         if not as_json:
             click.echo(f"run {id}", err=True)
         try:

@@ -82,6 +82,7 @@ def _about(view: dict[str, Any]) -> None:
         [
             ("graph", escaped(f"{view['graph']} ({view['target']})" if view["target"] else view["graph"])),
             ("principal", value(view["principal"])),
+            *([("purpose", value(view["purpose"]))] if view["purpose"] else []),
             ("started", f"{moment(view['started'])} by {value(view['starter'])}"),
             ("ended", moment(view["ended"])),
             ("policies", view["policies"][:12]),

@@ -42,7 +42,9 @@ _FIXED: Mapping[str, JsonSchema] = {
     ),
     "agent": _record(name=_TEXT, version=_TEXT),
     "task": _record(id=_TEXT),
-    "run": _record(id=_TEXT, graph=_TEXT, principal=_TEXT, started={"type": "string", "format": "date-time"}),
+    "run": _record(
+        id=_TEXT, graph=_TEXT, principal=_TEXT, started={"type": "string", "format": "date-time"}, purpose=_TEXT
+    ),
     "spent": _record(**_SPENT, by_tool={"type": "object", "additionalProperties": _record(**_SPENT)}),
     "labels": _TEXTS,
     "now": {"type": "string", "format": "date-time"},
@@ -100,6 +102,8 @@ class Facts:
     reviewers: tuple[str, ...] = ()
     flow: Mapping[str, object] = field(default_factory=dict)
     """`provenance`, `authority` and `content`, where a rule on the tool looks at them."""
+    purpose: str = ""
+    """What the run was started for, in the words of purposes.yaml."""
     findings: Mapping[str, object] = field(default_factory=dict)
     """What guardrails say of the arguments, by guardrail; one that failed is absent."""
 
@@ -109,7 +113,13 @@ class Facts:
             "now": self.now,
             "agent": {"name": self.agent, "version": self.agent_version},
             "task": {"id": self.task},
-            "run": {"id": self.run, "graph": self.graph, "principal": self.principal, "started": self.started},
+            "run": {
+                "id": self.run,
+                "graph": self.graph,
+                "principal": self.principal,
+                "started": self.started,
+                "purpose": self.purpose,
+            },
             "spent": {
                 "calls": self.spent.calls,
                 "cost": str(self.spent.cost),
@@ -156,6 +166,7 @@ def capture(
         approved=approved,
         reviewers=reviewers,
         flow=flow or {},
+        purpose=state.started.purpose,
         findings=findings or {},
     )
 
@@ -173,6 +184,7 @@ def roots(document: Mapping[str, Any], tool: ToolSpec, args: Mapping[str, object
         return {
             **document,
             "now": now,
+            "run": {"purpose": "", **document.get("run", {})},  # which older facts don't have
             "spent": spent,
             "args": _parsed(args, tool.decimals),
             "tool": {

@@ -26,6 +26,7 @@ from remit.core.conditions import (
 from remit.core.entries import Outcome, RuleHit
 from remit.core.guardrailfile import FILES, read_guardrails
 from remit.core.policyfiles import PolicyFile, QueuesText, RuleText, read_policy, read_queues, suggest
+from remit.core.purposes import PURPOSE_FILES, Purposes, read_purposes
 from remit.core.tools import JsonSchema
 from remit.core.yamltext import Path, Source
 from remit.errors import ConditionError, PolicyError, Problem
@@ -129,6 +130,7 @@ class PolicySet:
         files: SHA-256 of each file's text, in hex, by name.
         texts: the files themselves, for the journal.
         enforced: rules by tool, sorted by policy and id; `shadowed` those in mode `shadow`.
+        purposes: what runs may be for; what they forbid is among the rules already.
     """
 
     digest: str
@@ -138,6 +140,7 @@ class PolicySet:
     single_operator: bool = False
     enforced: Mapping[str, tuple[CompiledRule, ...]] = field(default_factory=dict)
     shadowed: Mapping[str, tuple[CompiledRule, ...]] = field(default_factory=dict)
+    purposes: Purposes = field(default_factory=Purposes)
 
     def rules_for(self, tool_name: str) -> tuple[CompiledRule, ...]:
         """Returns the enforced rules that speak of a tool, sorted by policy and id."""
@@ -181,6 +184,7 @@ def load_policies(
         single_operator=load.single_operator,
         enforced=_index(load.compiled, "enforce"),
         shadowed=_index(load.compiled, "shadow"),
+        purposes=load.purposes,
     )
 
 
@@ -213,13 +217,16 @@ class _Load:
         self.problems: list[Problem] = []
         self.queues: dict[str, Queue] = {}
         self.single_operator = False
+        self.purposes = Purposes()
         self.compiled: list[tuple[str, str, CompiledRule]] = []
         self._types: dict[str, Callable[[], Mapping[str, JsonSchema]]] = {
             tool.name: lambda tool=tool: roots(tool)  # type: ignore[misc]  # the default binds this very tool
             for tool in tools
         }
         self._environments: dict[str, Environment] = {}
+        self._tools = tools
         self._policies: list[PolicyFile] = []
+        self._purposes: list[PolicyFile] = []
         self._queues_file = ""
 
     def file(self, name: str, text: str) -> None:
@@ -236,6 +243,11 @@ class _Load:
             return
         if last in _QUEUES:
             self._read_queues(name, text)
+        elif last in PURPOSE_FILES:
+            if self._purposes:
+                self._refuse(name, f"{self._purposes[0].source.name} has the purposes already", "keep one of them")
+            file, self.purposes = read_purposes(name, text, self._tools)
+            self._purposes.append(file)
         elif last in _RESERVED:
             self._refuse(name, "reviewers aren't supported in this version", "remove the file")
         elif last.endswith((".yaml", ".yml")):
@@ -252,7 +264,7 @@ class _Load:
         for file in self._policies:
             if file.source.name.startswith(_PACK):  # its queue is there without being declared
                 self.queues.setdefault(file.policy, Queue(file.policy, 72 * 3600, _PACK_QUEUE))
-        for file in self._policies:
+        for file in (*self._policies, *self._purposes):
             if file.policy and file.policy in first:
                 place = file.source.value_at(("policy",))
                 file.source.add(place, f"policy `{file.policy}` is in {first[file.policy]} already", "rename one")

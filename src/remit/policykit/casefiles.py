@@ -38,7 +38,7 @@ class Given(_Strict):
     agent: _Text | dict[_Text, str] | None = Field(None, description="The agent's name, or `{name, version}`.")
     task: _Text | None = Field(None, description="The task's id.")
     principal: _Text | None = Field(None, description="Whom the run acts for.")
-    run: dict[_Text, str] = Field(default_factory=dict, description="`id`, `graph`, `principal`, `started`.")
+    run: dict[_Text, str] = Field(default_factory=dict, description="`id`, `graph`, `principal`, `started`, `purpose`.")
     labels: list[_Text] = Field(default_factory=list, description="Labels of all that the task has read.")
     provenance: dict[_Text, dict[_Text, Any]] = Field(
         default_factory=dict, description="Where each argument came from; one that isn't said is the principal's."

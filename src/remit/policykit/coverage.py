@@ -146,7 +146,9 @@ class Coverage:
         )
 
     def _of(self, tool: str) -> Sequence[CompiledRule]:
-        return (*self._rules.rules_for(tool), *self._rules.shadow_for(tool))
+        # Not those that purposes.yaml means: nobody wrote a condition there that a case could try.
+        found = (*self._rules.rules_for(tool), *self._rules.shadow_for(tool))
+        return [rule for rule in found if (rule.policy, rule.id) in self._places]
 
     def _add(self, rule: CompiledRule) -> None:
         """A rule is compiled for each of its tools; the same place in each tree is the same part."""

@@ -26,7 +26,7 @@ from remit.policykit.toolset import Toolset, plain_yaml
 NOW: Final = "2026-01-05T09:00:00.000000Z"
 """When a case happens that doesn't say: a Monday morning."""
 _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
-    "run": ("id", "graph", "principal", "started"),
+    "run": ("id", "graph", "principal", "started", "purpose"),
     "agent": ("name", "version"),
     "spent": ("calls", "cost", "by_tool"),
     "history": ("allowed", "escalated", "denied", "last"),
@@ -104,7 +104,9 @@ class _Making:
 
     def document(self) -> dict[str, Any]:
         now = self._time(("now",), self._given.get("now", NOW))
-        run = self._part("run", {"id": "run", "graph": "graph", "principal": "principal", "started": now})
+        run = self._part(
+            "run", {"id": "run", "graph": "graph", "principal": "principal", "started": now, "purpose": ""}
+        )
         if "principal" in self._given:
             run["principal"] = self._given["principal"]
         run["started"] = self._time(("run", "started"), run["started"])

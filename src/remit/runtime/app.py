@@ -151,7 +151,7 @@ class Runtime:
 
     async def start(
         self, graph: Graph | str, input: object = None, *, principal: str, target: str = "",
-        endorse: Sequence[str] = (), labels: Mapping[str, Sequence[str]] | None = None,
+        endorse: Sequence[str] = (), labels: Mapping[str, Sequence[str]] | None = None, purpose: str = "",
     ) -> str:  # fmt: skip
         """Records a new run, without driving it, and returns its id.
 
@@ -159,13 +159,16 @@ class Runtime:
             endorse: sources that the principal endorses for this run: `tool`, `tool/part` or a source's name, such
                 as `bill-december.txt`. What they say counts as if the principal had said it.
             labels: JSON pointer into the input to labels, where a part of it is not the principal's own words.
+            purpose: what the run is for, as purposes.yaml names it: it limits the run's tools, data and columns.
 
         Raises:
-            BadInput: no such graph, no principal, or an input that has no JSON form.
+            BadInput: no such graph, no principal or not one of the purpose's, or an input that has no JSON form.
         """
         known = self._graph(graph if isinstance(graph, str) else graph.name)
         if not principal.strip():
             raise BadInput("a run needs a principal: the user or service it acts for")
+        if refusal := self.policies.purposes.refusal(purpose, principal):
+            raise BadInput(refusal)
         try:
             plain = canonical(to_jsonable_python(input, inf_nan_mode="constants"))
         except (PydanticSerializationError, ValueError) as error:
@@ -175,7 +178,7 @@ class Runtime:
         draft = Draft(f"run/{run}", Head(), self._ambient)
         body = RunStarted(
             run, known.name, known.digest, principal, user(), target, self.policies.digest,
-            draft.commit("/input", plain), _endorsed(draft, known, endorse, labels or {}),
+            draft.commit("/input", plain), _endorsed(draft, known, endorse, labels or {}), purpose,
         )  # fmt: skip
         artifacts = (
             _artifact("graph", known.bytes),
@@ -194,9 +197,12 @@ class Runtime:
         target: str = "",
         endorse: Sequence[str] = (),
         labels: Mapping[str, Sequence[str]] | None = None,
+        purpose: str = "",
     ) -> RunReport:
         """Starts a run and drives it to its end, or until it only waits for people (with `wait`, further)."""
-        run = await self.start(graph, input, principal=principal, target=target, endorse=endorse, labels=labels)
+        run = await self.start(
+            graph, input, principal=principal, target=target, endorse=endorse, labels=labels, purpose=purpose
+        )
         return await self.resume(run, wait=wait)
 
     async def resume(self, run: str, *, wait: bool = False) -> RunReport:
@@ -207,9 +213,11 @@ class Runtime:
             OwnershipLost: another worker is driving it.
             ReplayMismatch: the agents no longer do what the journal says.
             PolicyError: the policies are broken now.
+            RunError: its purpose isn't there any more, or its code is another.
         """
         await self.reload_policies()
         state = await load_run(self.journal, run)
+        self._check_purpose(state)
         graph = self._graph_of(state)
         for _ in range(_REDRIVES):
             if not await self._has_work(graph, state) and not (wait and state.status is RunStatus.RUNNING):
@@ -244,6 +252,7 @@ class Runtime:
             await self._until_news(position, deadline(stream.state, stream.reviews))
             position = await self.journal.position()
             await self.reload_policies()
+            self._check_purpose(stream.state)
             await drive.refresh()
 
     async def work(self, *, once: bool = False) -> AsyncGenerator[RunReport]:
@@ -303,6 +312,17 @@ class Runtime:
     async def _has_work(self, graph: Graph, state: RunState) -> bool:
         reviews = await load_reviews(self.journal, state)
         return bool(next_commands(graph, state, reviews, stamp(self._ambient.now())))
+
+    def _check_purpose(self, state: RunState) -> None:
+        """A run that was for something goes on only while it is there: without purposes.yaml nothing limits it."""
+        started = state.started
+        running = state.status is RunStatus.RUNNING
+        if (
+            started.purpose
+            and running
+            and (refusal := self.policies.purposes.refusal(started.purpose, started.principal))
+        ):
+            raise RunError(f"run `{state.run}`: {refusal}")
 
     async def _report(self, graph: Graph, state: RunState) -> RunReport:
         reviews = await load_reviews(self.journal, state)

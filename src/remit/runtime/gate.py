@@ -39,7 +39,7 @@ from remit.logs import get, is_on
 from remit.runtime.ambient import Ambient
 from remit.runtime.answers import denied, failed, refusal
 from remit.runtime.drafts import Ask, open_in_doubt, open_reviews, said, write_call, write_verdict
-from remit.runtime.guards import Guarded, Guards, Looked
+from remit.runtime.guards import Guarded, Guards, Looked, for_purpose
 from remit.runtime.invoke import Invoked, Invoker
 from remit.runtime.lineage import FlowUse, keep_lineage
 from remit.runtime.outside import cause, in_thread, words
@@ -305,12 +305,21 @@ class Gate:
             raise await self._in_doubt(stream, call, tool.spec, f"{invoked.cause}: {invoked.error}")
         return await self._settle(stream, tool.spec, call, invoked)
 
-    async def _guarded(self, tool: str, invoked: Invoked) -> tuple[Invoked, Guarded]:
-        """Returns what the agent may have of a result, and what the guardrails did to it."""
-        if not invoked.ok or not self._guards.guards_results(tool):
+    async def _guarded(self, stream: RunStream, tool: ToolSpec, invoked: Invoked) -> tuple[Invoked, Guarded]:
+        """Returns what the agent may have of a result, and what the run's purpose and the guardrails did to it."""
+        purpose = self.policies.purposes.known.get(stream.state.started.purpose)
+        looks = self._guards.guards_results(tool.name)
+        if not invoked.ok or not (looks or purpose):
             return invoked, Guarded(None)
-        guarded = await self._guards.look_at_result(tool, plain(invoked.data))
-        if not guarded.refused and any(did.endswith(":mask") for did in guarded.did):
+        guarded = Guarded(plain(invoked.data))
+        if looks:
+            guarded = await self._guards.look_at_result(tool.name, guarded.value)
+        if purpose is not None:
+            guarded = for_purpose(purpose, self._registry.tools[tool.name], guarded)
+        return self._fitting(tool.name, invoked, guarded)
+
+    def _fitting(self, tool: str, invoked: Invoked, guarded: Guarded) -> tuple[Invoked, Guarded]:
+        if not guarded.refused and any(did.endswith((":mask", ":minimise")) for did in guarded.did):
             try:
                 invoked = replace(invoked, data=canonical(guarded.value))
                 self._registry.tools[tool].results.load(invoked.data)
@@ -323,7 +332,7 @@ class Gate:
         return invoked, guarded
 
     async def _settle(self, stream: RunStream, tool: ToolSpec, call: Call, invoked: Invoked) -> bytes:
-        invoked, guarded = await self._guarded(tool.name, invoked)
+        invoked, guarded = await self._guarded(stream, tool, invoked)
         draft = stream.draft()
         result = draft.commit("/result", invoked.data) if invoked.ok else None
         error = None if invoked.ok else draft.commit("/error", canonical(_printable(invoked.error)))

@@ -16,13 +16,16 @@ from typing import Any
 
 import msgspec
 
-from remit.core.canonical import plain
+from remit.core.canonical import canonical, plain
 from remit.core.detectors import Detector, Finding
 from remit.core.entries import Outcome
 from remit.core.guardrailfile import FILES, GuardrailUse, read_guardrails
 from remit.core.masking import mask
+from remit.core.minimising import minimised
 from remit.core.policy import PolicySet
+from remit.core.purposes import PurposeText, columns_of, entitled
 from remit.core.tools import JsonSchema
+from remit.core.typed import Tool
 from remit.core.yamltext import Source
 from remit.errors import BadInput, PolicyError, Problem
 from remit.logs import get
@@ -161,6 +164,34 @@ class Guards:
             problem = f"{cause(error)}: {words(error)}"
         _log.warning("guardrail failed", guardrail=one.use.name, error=problem)
         return problem
+
+
+def for_purpose(purpose: PurposeText, tool: Tool[..., Any], before: Guarded) -> Guarded:
+    """Returns a result with what the run's purpose lets be seen of it; refused where it has labels beyond that."""
+    if before.refused:
+        return before
+    if not entitled(purpose, before.labels):
+        beyond = ", ".join(f"`{label}`" for label in before.labels)
+        return replace(
+            before, refused=f"it is labelled {beyond}, beyond the run's purpose", did=(*before.did, "purpose:refuse")
+        )
+    columns = columns_of(purpose, tool.name)
+    if columns is None:
+        return before
+    left, blanked, taken = minimised(before.value, columns)
+    if not taken:
+        return before
+    found = [{"guardrail": "purpose", "kind": "withheld", "pointer": pointer} for pointer in taken[:_MOST]]
+    value = left if _is_result(tool, left) else blanked
+    return replace(before, value=value, did=(*before.did, "purpose:minimise"), found=(*before.found, *found))
+
+
+def _is_result(tool: Tool[..., Any], value: object) -> bool:
+    try:
+        tool.results.load(canonical(value))
+    except ValueError:
+        return False
+    return True
 
 
 def load_governed(

@@ -49,6 +49,7 @@ async def run_view(journal: Journal, run: str) -> dict[str, Any]:
         "target": started.target,
         "principal": started.principal,
         "starter": started.starter,
+        "purpose": started.purpose,
         "started": state.at,
         "ended": state.ended,
         "worker": state.worker,

@@ -12,6 +12,7 @@ from remit.cli.policy.sources import Folder, app_option, open_folder, placed, to
 from remit.cli.settings import json_option, settings
 from remit.core.policy import CompiledRule, PolicySet
 from remit.core.policyfiles import json_schema
+from remit.core.purposes import json_schema as purposes_schema
 from remit.errors import PolicyError, Problem
 from remit.policykit.casefiles import cases_schema, read_cases
 from remit.policykit.reports import problem_row, sarif
@@ -24,6 +25,7 @@ _SCHEMAS = {
     "queues": lambda: json_schema("queues"),
     "cases": cases_schema,
     "tools": tools_schema,
+    "purposes": purposes_schema,
 }
 
 

@@ -20,6 +20,8 @@ class RunStarted(Fact, frozen=True):
     input: Commitment
     endorsed: Commitment | None = None
     """Sources that the principal endorses in advance, and labels of the input, where there are any."""
+    purpose: str = ""
+    """What the principal started it for, of purposes.yaml."""
 
 
 class Owned(Fact, frozen=True):
