@@ -20,6 +20,7 @@ from remit.runtime.ambient import user
 from remit.runtime.app import Runtime
 from remit.runtime.load import load_run
 from remit.runtime.scheduler import RunReport
+from remit.runtime.secrets import kept_outside
 from remit.runtime.target import load_graph
 from remit.store.journal import Journal
 from remit.store.projections import Projections
@@ -147,6 +148,7 @@ def open_runtime(target: str, found: Settings) -> Runtime:
         keys=found.keys,
         anchor=found.anchor,
         packs=found.packs,
+        secrets=kept_outside(found.secrets),
     )
 
 

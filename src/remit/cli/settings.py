@@ -37,6 +37,8 @@ class Settings(BaseSettings):
     keys: str = "keys"
     anchor: str = ""
     packs: tuple[str, ...] = ()
+    secrets: dict[str, str] = {}
+    """Files that hold secrets, by name."""
 
     @classmethod
     def settings_customise_sources(

@@ -11,8 +11,9 @@ function's own unit tests.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Concatenate, Final, Generic, NoReturn, ParamSpec, Protocol, TypeVar, overload
 
@@ -28,6 +29,7 @@ from remit.errors import InvalidArguments, NotCanonical, ToolError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_SECRET: Final = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Invocation:
     Attributes:
         key: the idempotency key: the same at every attempt of the same call, in any process.
         attempt: 1, or higher when it is tried again.
+        secrets: those the tool declares, by name. They are never arguments, and never shown.
     """
 
     key: str
@@ -44,6 +47,7 @@ class Invocation:
     call: str
     principal: str
     attempt: int = 1
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class NotDone:
@@ -154,6 +158,7 @@ class Tool(Generic[P, R]):
         *,
         wants_invocation: bool,
         probe: Callable[..., Any] | None = None,
+        secrets: tuple[str, ...] = (),
     ) -> None:
         self.spec = spec
         self.function = function
@@ -162,6 +167,8 @@ class Tool(Generic[P, R]):
         self.results = results
         self.wants_invocation = wants_invocation
         self.probe = probe
+        self.secrets = secrets
+        """Names of the secrets that its `Invocation` brings."""
         self.__doc__ = spec.description
 
     @property
@@ -202,12 +209,14 @@ def tool(
     cost: Decimal | int = 0,
     tags: Iterable[str] = (),
     probe: Callable[..., Any] | None = None,
+    secrets: Iterable[str] = (),
 ) -> _Decorator: ...
 def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Makes a tool of a typed function, sync or async; a sync one runs in a thread.
 
     Arguments that are not given have the pessimistic value (see `ToolSpec`). A first parameter annotated
-    `Invocation` is filled in by Remit and is not an argument.
+    `Invocation` is filled in by Remit and is not an argument. `secrets` are names: the values come with the
+    invocation, from where the runtime keeps them.
 
     Raises:
         ToolError: a parameter or the result has no annotation or no JSON form, or an option doesn't fit.
@@ -252,6 +261,7 @@ def foreign_tool(
         ) from error
     if schema.get("type") != "object":
         raise ToolError(f"tool `{name}`: its schema must say `type: object`: arguments have names")
+    secrets = _secrets(name, options.pop("secrets", ()), wants=True)
     spec = _spec(name, description, schema, schema, result or {}, options)
     adapter: Results[Any] = Results(Any)
     probe = options.get("probe")
@@ -262,6 +272,7 @@ def foreign_tool(
         adapter,
         wants_invocation=True,
         probe=_by_keyword(probe) if probe is not None else None,
+        secrets=secrets,
     )
 
 
@@ -279,6 +290,7 @@ def _make(function: Callable[..., Any], **options: Any) -> Tool[..., Any]:
     signature = signature_of(function, f"tool `{name}`")
     parameters = list(signature.parameters.values())
     wants = bool(parameters) and parameters[0].annotation is Invocation
+    secrets = _secrets(name, options.pop("secrets", ()), wants=wants)
     model = _model(name, parameters[1:] if wants else parameters)
     try:
         arguments = model.model_json_schema(schema_generator=Schemas)
@@ -288,7 +300,21 @@ def _make(function: Callable[..., Any], **options: Any) -> Tool[..., Any]:
         raise ToolError(f"tool `{name}`: no JSON Schema can be made of its signature: {error}") from error
     description = inspect.cleandoc(function.__doc__ or "")
     spec = _spec(name, description, arguments, normal, results.schema, options)
-    return Tool(spec, function, Arguments(model, name), results, wants_invocation=wants, probe=options.get("probe"))
+    probe = options.get("probe")
+    return Tool(spec, function, Arguments(model, name), results, wants_invocation=wants, probe=probe, secrets=secrets)
+
+
+def _secrets(tool: str, names: Iterable[str], *, wants: bool) -> tuple[str, ...]:
+    try:
+        found = _texts(names)
+    except TypeError as error:
+        raise ToolError(f"tool `{tool}`: secrets: {error}") from error
+    for name in found:
+        if not _SECRET.fullmatch(name):
+            raise ToolError(f"tool `{tool}`: secrets: `{name}` is no name of one: `BANK_TOKEN`")
+    if found and not wants:
+        raise ToolError(f"tool `{tool}`: its secrets come with the invocation: make it its first parameter")
+    return found
 
 
 def _spec(

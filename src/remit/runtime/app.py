@@ -45,6 +45,7 @@ from remit.runtime.policyfolder import read_policies
 from remit.runtime.recover import take
 from remit.runtime.registry import Registry
 from remit.runtime.scheduler import Drive, RunReport
+from remit.runtime.secrets import Provider, Secrets, kept_outside
 from remit.runtime.stream import Draft, RunStream
 from remit.store.journal import Append, Artifact, Journal
 from remit.store.leases import Leases
@@ -59,7 +60,8 @@ class Runtime:
     """Runs graphs under a folder of policies, with a store for the journal.
 
     Use it as `async with Runtime(graph, policies="policies", store="sqlite:///remit.db") as runtime`.
-    Nothing runs where the policies are missing, broken or unreadable: entering raises PolicyError.
+    Nothing runs where the policies are missing, broken or unreadable: entering raises PolicyError. `secrets` is where
+    the tools' are: a mapping, or what is asked by name; the environment (`REMIT_SECRET_<name>`) if not given.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Runtime:
         keys: str | Path = "keys",
         anchor: str = "",
         packs: Sequence[str] = (),
+        secrets: Provider | None = None,
         ambient: Ambient | None = None,
         worker: str = "",
     ) -> None:
@@ -80,6 +83,8 @@ class Runtime:
         self._keys = KeyRing(keys)
         self._anchor = anchor
         self._ambient: Ambient = ambient or System()
+        # A runtime's own: what one has handed out is taken out of what its tools return.
+        self._secrets = Secrets(kept_outside({}) if secrets is None else secrets, self._ambient)
         self.worker = worker or f"{user()}@{socket.gethostname()}:{os.getpid()}:{new_id(self._ambient)[:4]}"
 
     async def __aenter__(self) -> Runtime:
@@ -91,7 +96,7 @@ class Runtime:
             self.projections = Projections(self.journal)
             self._checkpoints = Checkpoints(self.journal, self._keys, self._ambient, self._anchor)
             await self._checkpoints.check_anchor()
-            self._gate = Gate(self.journal, self._registry, policies, self._ambient, guards)
+            self._gate = Gate(self.journal, self._registry, policies, self._ambient, guards, self._secrets)
             await self._record_policies(policies, guards)
             await opening.enter_async_context(_beside(self._checkpoints.keep()))
             self._open = opening.pop_all()

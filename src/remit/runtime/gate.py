@@ -44,6 +44,7 @@ from remit.runtime.invoke import Invoked, Invoker
 from remit.runtime.lineage import FlowUse, keep_lineage
 from remit.runtime.outside import cause, in_thread, words
 from remit.runtime.registry import Registry
+from remit.runtime.secrets import Secrets
 from remit.runtime.stream import Draft, RunStream
 from remit.store.journal import Journal
 
@@ -59,12 +60,13 @@ class Gate:
     """Every tool call of every run of a process goes through `call`."""
 
     def __init__(
-        self, journal: Journal, registry: Registry, policies: PolicySet, ambient: Ambient, guards: Guards | None = None
-    ) -> None:
+        self, journal: Journal, registry: Registry, policies: PolicySet, ambient: Ambient, guards: Guards | None = None,
+        secrets: Secrets | None = None,
+    ) -> None:  # fmt: skip
         self._journal = journal
         self._registry = registry
         self._ambient = ambient
-        self._invoker = Invoker(registry.tools, ambient)
+        self._invoker = Invoker(registry.tools, ambient, secrets or Secrets({}, ambient))
         self._specs = {spec.name: spec for spec in registry.specs}
         self.govern(policies, guards or Guards((), ambient))
 

@@ -14,11 +14,13 @@ from typing import Any
 
 import tenacity
 
+from remit.core.canonical import canonical, plain
 from remit.core.tools import Repeat
 from remit.core.typed import NOT_DONE, Invocation, Tool
 from remit.errors import NotCanonical, Transient
 from remit.runtime.ambient import Ambient
 from remit.runtime.outside import cause, in_thread_to_its_end, words
+from remit.runtime.secrets import SecretMissing, Secrets
 
 _AGAIN = (TimeoutError, ConnectionError, Transient)
 
@@ -42,8 +44,9 @@ class Invoked:
 class Invoker:
     """Holds the tools' callables."""
 
-    def __init__(self, tools: Mapping[str, Tool[..., Any]], ambient: Ambient) -> None:
+    def __init__(self, tools: Mapping[str, Tool[..., Any]], ambient: Ambient, secrets: Secrets) -> None:
         self._tools = tools
+        self._secrets = secrets
         self._ambient = ambient
 
     async def invoke(self, name: str, args: Mapping[str, object], invocation: Invocation) -> Invoked:
@@ -55,6 +58,10 @@ class Invoker:
         bound = tool.arguments.bind(args)
         begun = self._ambient.monotonic()
         attempts = 0
+        try:
+            invocation = replace(invocation, secrets=await self._secrets.of(tool.secrets))
+        except SecretMissing as error:
+            return Invoked(False, error=str(error), cause="SecretMissing", milliseconds=self._since(begun))
 
         async def once() -> bytes:
             nonlocal attempts
@@ -62,7 +69,7 @@ class Invoker:
             given = replace(invocation, attempt=invocation.attempt + attempts - 1)
             value = await self._limited(tool, tool.function, given, bound)
             try:
-                return tool.results.dump(value)
+                return self._clean(tool, tool.results.dump(value))
             except (ValueError, NotCanonical) as error:
                 raise _Unfit(f"what it returned does not fit its result type: {error}") from error
 
@@ -71,8 +78,8 @@ class Invoker:
         except Exception as error:  # noqa: BLE001 - a tool may raise anything; whatever it is, it is journaled
             return Invoked(
                 False,
-                error=words(error),
-                cause="Unfit" if isinstance(error, _Unfit) else cause(error),
+                error=words(error, self._secrets.out_of),
+                cause="Unfit" if isinstance(error, _Unfit) else self._secrets.out_of(cause(error)),
                 attempts=attempts,
                 milliseconds=self._since(begun),
                 doubt=isinstance(error, TimeoutError) and tool.spec.repeat is Repeat.ONCE,
@@ -88,11 +95,28 @@ class Invoker:
         tool = self._tools[name]
         if tool.probe is None:
             return Invoked(False, error="it has no probe", doubt=True)
+        clean = self._secrets.out_of
         try:
+            invocation = replace(invocation, secrets=await self._secrets.of(tool.secrets))
             value = await self._limited(tool, tool.probe, invocation, tool.arguments.bind(args))
-            return None if value is NOT_DONE else Invoked(True, data=tool.results.dump(value))
+            return None if value is NOT_DONE else Invoked(True, data=self._clean(tool, tool.results.dump(value)))
         except Exception as error:  # noqa: BLE001 - a probe may raise anything; then nobody knows
-            return Invoked(False, error=f"its probe failed: {words(error)}", cause=cause(error), doubt=True)
+            return Invoked(
+                False, error=f"its probe failed: {words(error, clean)}", cause=clean(cause(error)), doubt=True
+            )
+
+    def _clean(self, tool: Tool[..., Any], data: bytes) -> bytes:
+        """Returns a result without the secrets that are in it. Raises ValueError where it is no result then."""
+        value = plain(data)
+        cleaned = self._secrets.out_of_value(value)
+        if cleaned == value:
+            return data
+        found = canonical(cleaned)
+        try:
+            tool.results.load(found)
+        except ValueError:
+            raise ValueError("there is a secret in it, and without it it is no result") from None
+        return found
 
     async def _limited(
         self,

@@ -43,13 +43,17 @@ def _contained(function: Callable[[], R]) -> R:
         raise RuntimeError("it raised StopIteration") from error
 
 
-def words(error: BaseException) -> str:
-    """Returns what an error says, fit for the journal: its type's name where it says nothing, or can't."""
+def words(error: BaseException, clean: Callable[[str], str] = str) -> str:
+    """Returns what an error says, fit for the journal: its type's name where it says nothing, or can't.
+
+    Args:
+        clean: takes out what may not be told, before the text is cut: half a secret is one too.
+    """
     try:
         said = str(error)
     except Exception:  # noqa: BLE001 - an error whose text can't be had is still an error
         said = ""
-    return _printable(said[:_LONGEST]) or cause(error)
+    return _printable(clean(said)[:_LONGEST]) or clean(cause(error))
 
 
 def cause(error: BaseException) -> str:
