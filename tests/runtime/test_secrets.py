@@ -50,6 +50,7 @@ def world(tmp_path: Path) -> World:
 
 
 async def test_the_canary_is_nowhere(world: World, capfd: pytest.CaptureFixture[str]) -> None:
+    world.clock = VirtualClock(jump=True)
     said = iter(spellings(CANARY))
     had: list[str] = []
 
