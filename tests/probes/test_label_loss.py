@@ -131,9 +131,7 @@ async def test_a_cache_of_what_was_read_that_calls_itself_trusted(world: World) 
         {"": ["untrusted"]},
         pytest.param(
             {"": ["trusted"]},
-            marks=pytest.mark.xfail(
-                strict=True, reason="pieces that a tool puts together are known by its labels only"
-            ),
+            marks=pytest.mark.xfail(strict=True, reason="pieces put together by a tool have the labels that it says"),
         ),
     ],
 )
