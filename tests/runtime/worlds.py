@@ -183,10 +183,10 @@ def policies_compiled_once() -> Iterator[None]:
     """For tests that check the same export a thousand times, or live a hundred lives: compiling takes longest."""
     real, known = policy.load_policies, dict[tuple[object, ...], policy.PolicySet]()
 
-    def load(files: Any, tools: Any, roots: Any) -> policy.PolicySet:
-        key = (tuple(sorted(files.items())), tuple(tool.digest for tool in tools))
+    def load(files: Any, tools: Any, roots: Any, *, recorded: bool = False) -> policy.PolicySet:
+        key = (tuple(sorted(files.items())), tuple(tool.digest for tool in tools), recorded)
         if key not in known:
-            known[key] = real(files, tools, roots)
+            known[key] = real(files, tools, roots, recorded=recorded)
         return known[key]
 
     users = [module for name, module in sys.modules.items() if name.startswith("remit.")]
