@@ -278,6 +278,7 @@ def test_the_table_of_json_keys_is_what_the_commands_print(
     CliRunner().invoke(cli.cli, ["init"])
     assert remit("policy check") and remit("policy test")
     assert remit("policy explain", "--case", "notes.cases.yaml#1")
+    assert remit("policy analyse") and remit("policy ask", "outcome == ALLOW")
     (tmp_path / "other").mkdir()
     for path in (tmp_path / "policies").glob("*.yaml"):
         (tmp_path / "other" / path.name).write_text(path.read_text().replace("1000", "10"))

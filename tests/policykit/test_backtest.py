@@ -245,3 +245,10 @@ def test_what_is_no_entry_or_no_value_stops_a_backtest_with_words() -> None:
     for bad in (row._replace(data=b"{}"), row._replace(values=b'{"/facts":'), row._replace(data=row.data[:-9])):
         with pytest.raises(Tampered, match="after 0 decisions, an entry can't be read"):
             run(story, FILES, [bad])
+
+
+def test_provenance_that_was_not_recorded_is_not_guessed() -> None:
+    story = Story([GOOD, {**GOOD, "amount": "60"}], tools(), FILES)
+    rule = "  - {id: read, tools: [refund], deny: args.amount > 50 && provenance.order.untrusted}\n"
+    report = run(story, {**FILES, "refunds.yaml": POLICY + rule})
+    assert (report.same, dict(report.undecided)) == (1, {"`provenance` was not recorded then": 1})

@@ -184,7 +184,7 @@ def policies_compiled_once() -> Iterator[None]:
     real, known = policy.load_policies, dict[tuple[object, ...], policy.PolicySet]()
 
     def load(files: Any, tools: Any, roots: Any, *, recorded: bool = False) -> policy.PolicySet:
-        key = (tuple(sorted(files.items())), tuple(tool.digest for tool in tools), recorded)
+        key = (tuple(sorted(files.items())), tuple(tool.digest for tool in tools))
         if key not in known:
             known[key] = real(files, tools, roots, recorded=recorded)
         return known[key]

@@ -38,6 +38,8 @@ KINDS: Final = (
     "run.finished",
 )
 """The kinds of entries that are read; the sets that were loaded are handed in before."""
+UNREAD: Final = ("/reasons", "/findings")
+"""Values of a decision that deciding needs not; a guardrail's facts are among `/facts`."""
 _EXAMPLES_EACH: Final = 10
 """Examples of each kind of change that are kept."""
 _TICK: Final = 5_000
@@ -248,10 +250,8 @@ class Backtest:
         for one in loaded:
             set_ = recorded_tools(one.types)
             self._recorded.setdefault(one.digest, []).append((one, set_))
-            newest = newest.joined(set_)
-        if tools is not None:
-            newest = newest.joined(tools)
-        self._newest = newest
+            newest = set_.over(newest)
+        self._newest = newest = newest if tools is None else tools.over(newest)
         self._current = newest.load(files)
         self._ready: dict[tuple[str, str], _Ready] = {}
         self._sets: dict[str, PolicySet] = {}
@@ -430,24 +430,29 @@ class Backtest:
 
     def _made(self, tool_digest: str, policies: str) -> _Ready:
         facts: dict[str, Any] = {}
+        findings: dict[str, Any] = {}
         spec: ToolSpec | None = None
         for _, tools in self._recorded.get(policies, ()):
             for one in tools.specs.values():
                 if one.digest == tool_digest:
                     spec = one
                     facts.update(tools.facts.get(one.name, {}))
+                    findings.update(tools.findings.get(one.name, {}))
         if spec is None:
             return _Ready(None, why="the policy set or the tool that it was decided with is not there")
         typed = {**self._newest.facts.get(spec.name, {}), **facts}
-        sum_ = digest({"tool": spec.digest, "facts": typed})
+        found = {**self._newest.findings.get(spec.name, {}), **findings}
+        sum_ = digest({"tool": spec.digest, "facts": typed, "findings": found})
         if sum_ not in self._sets:
             try:
-                self._sets[sum_] = self._newest.having(spec, typed).load(self._files)
+                then = Toolset({spec.name: spec}, {spec.name: typed}, {spec.name: found})
+                self._sets[sum_] = then.over(self._newest).load(self._files)
             except PolicyError as error:
                 words = error.problems[0].message
                 return _Ready(spec, why=f"the candidate doesn't load for tool `{spec.name}` as it was: {words}")
         rules = self._sets[sum_]
         there = {"args", "tool", *_DOCUMENT, *(f"facts.{name}" for name in facts)}
+        there |= {f"findings.{name}" for name in findings}
         unasked: dict[str, frozenset[str]] = {}
         vital: set[str] = set()
         for rule in rules.rules_for(spec.name):
@@ -473,11 +478,11 @@ class Backtest:
 
 def looks_at(tree: Node) -> tuple[frozenset[str], frozenset[str]]:
     """Returns the names a condition looks at, facts as `facts.name`; and those of them that it asks `has` of."""
-    if isinstance(tree, (Field, Has)) and isinstance(tree.operand, Root) and tree.operand.name == "facts":
-        names = frozenset({f"facts.{tree.name}"})
+    if isinstance(tree, (Field, Has)) and isinstance(tree.operand, Root) and tree.operand.name in _BY_NAME:
+        names = frozenset({f"{tree.operand.name}.{tree.name}"})
         return names, names if isinstance(tree, Has) else frozenset()
     if isinstance(tree, Root):
-        return (frozenset() if tree.name == "facts" else frozenset({tree.name})), frozenset()
+        return (frozenset() if tree.name in _BY_NAME else frozenset({tree.name})), frozenset()
     looked: frozenset[str] = frozenset()
     asked: frozenset[str] = frozenset()
     for child in children(tree):
@@ -486,6 +491,7 @@ def looks_at(tree: Node) -> tuple[frozenset[str], frozenset[str]]:
     return looked, asked
 
 
+_BY_NAME: Final = ("facts", "findings")
 _DOCUMENT: Final = ("now", "agent", "task", "run", "spent", "labels", "history", "facts", "approval")
 """Names that every recorded decision has."""
 
@@ -500,8 +506,9 @@ def _missing(ready: _Ready, document: Mapping[str, Any], broken: tuple[RuleHit, 
         needed |= ready.unasked.get(hit.digest, frozenset())
     for name in sorted(needed):
         root, _, fact = name.partition(".")
-        if fact and fact not in document["facts"]:
-            return f"fact `{fact}` was not asked for then"
+        if fact and fact not in document.get(root, {}):
+            what = "fact" if root == "facts" else "guardrail"
+            return f"{what} `{fact}` was not asked for then"
         if not fact and root not in document:
             return f"`{root}` was not recorded then"
     return ""

@@ -119,7 +119,7 @@ def _given(tool: str, args: Mapping[str, Any], document: Mapping[str, Any]) -> d
         "facts": document["facts"],
         "now": document["now"],
         "approval": {"reviewers": approval["reviewers"]} if approval["given"] else None,
-        "provenance": document.get("provenance"),
+        **{name: document.get(name) for name in ("provenance", "authority", "content", "findings")},
     }
     return {key: value for key, value in given.items() if value not in (None, {}, [])}
 
