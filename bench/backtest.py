@@ -1,6 +1,6 @@
 """Measures backtests over a synthetic journal: decisions a second on one core, and memory; and explanations.
 
-    python bench/backtest.py [--calls 1000000] [--keep FILE]
+    python bench/backtest.py [--calls 200000] [--keep FILE]
 
 The budget: 30,000 decisions a second, all in: reading rows, their values, deciding, comparing. And memory that does not
 grow with the journal. An explanation takes under 200 microseconds. Prints a table in Markdown.
@@ -183,7 +183,7 @@ def explaining() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measures backtests.")
-    parser.add_argument("--calls", type=int, default=1_000_000)
+    parser.add_argument("--calls", type=int, default=200_000)
     parser.add_argument("--keep", type=Path, help="Where the journal is made, or found; kept afterwards.")
     parser.add_argument("--only", type=Path)
     parser.add_argument("--looser", action="store_true")
