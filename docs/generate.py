@@ -20,8 +20,9 @@ import click
 from remit.cli import cli
 from remit.core import entries
 from remit.core.entries import facts, policies, reviews, runs, stores
-from remit.core.lifecycle import CALLS, REVIEWS, TASKS
+from remit.core.lifecycle import CALLS, TASKS
 from remit.core.policyfiles import json_schema
+from remit.core.reviews import REVIEWS
 from remit.policykit.casefiles import cases_schema
 from remit.policykit.toolset import tools_schema
 

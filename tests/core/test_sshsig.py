@@ -114,7 +114,7 @@ def test_rsa_with_sha_1_and_small_rsa_keys_hold_nothing(tmp_path: Path) -> None:
     key = rsa.generate_private_key(65537, 2048)
     numbers = key.public_key().public_numbers()
     blob = string(b"ssh-rsa") + mpint(numbers.e) + mpint(numbers.n)
-    data = key.sign(signed(MESSAGE), padding.PKCS1v15(), hashes.SHA1())  # noqa: S303
+    data = key.sign(signed(MESSAGE), padding.PKCS1v15(), hashes.SHA1())
     with pytest.raises(Tampered, match="doesn't hold"):
         check_signature(enclose(blob, string(b"ssh-rsa") + string(data)), MESSAGE)
     with pytest.raises(Tampered, match="doesn't hold"):

@@ -16,9 +16,9 @@ from worlds import World, one
 import remit
 from remit import Context, Denied, PolicyError, RunReport
 from remit.core.entries import ReviewRuled, seal
-from remit.errors import BadInput, JournalError, RemitError, Tampered, UnknownId
+from remit.errors import BadInput, JournalError, NotEntitled, RemitError, Tampered, UnknownId
 from remit.runtime.ambient import System
-from remit.runtime.rulings import rule
+from remit.runtime.rulings import Reviewer, Said, rule
 from remit.store.journal import Append, Journal
 
 ASK = {"id": "ask", "escalate": "args.what == 'pay'"}
@@ -204,7 +204,7 @@ async def test_10_a_kill_inside_the_tool_after_its_effect_does_not_repeat_it_by_
     assert (world.folder / "effects").read_text() == "x"
     async with await Journal.open(world.url) as journal:
         (name,) = await journal.streams("review/")
-        await rule(journal, System(), name[7:], approved=False, reviewer="ann", reason="it is on the statement")
+        await rule(journal, System(), name[7:], Reviewer("ann"), Said(False, "it is on the statement"))
     assert live().stdout == "failed\n"
     assert (world.folder / "effects").read_text() == "x"
     await world.holds()
@@ -338,10 +338,10 @@ async def test_20b_a_cut_last_entry_does_not_go_unseen_by_who_has_an_export(worl
 
 
 async def test_21_whoever_asked_does_not_approve_where_single_operator_mode_is_off(world: World) -> None:
-    world.queues(single_operator=False, desk={}, board={})
+    world.staff("bob").queues(single_operator=False, desk={"reviewers": ["bob"]}, board={"reviewers": ["bob"]})
     act = world.act()
     graph = one(paying(act), act)
     report = await started(world, graph)
-    with pytest.raises(BadInput, match="rulings without signatures are off"):
+    with pytest.raises(NotEntitled, match="rulings without signatures are off"):
         await world.rule(report.reviews[0])
     assert world.done == []

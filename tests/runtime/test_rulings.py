@@ -15,7 +15,7 @@ from worlds import World, one
 import remit
 from remit import Context, Denied, Graph, Task
 from remit.core.entries import ReviewConsumed, ReviewRuled, seal
-from remit.errors import BadInput, Conflict, JournalError, OwnershipLost, RunError, Stale, Tampered
+from remit.errors import BadInput, Conflict, JournalError, NotEntitled, OwnershipLost, RunError, Stale, Tampered
 from remit.runtime.views import review_view
 from remit.store.journal import Append, Journal
 
@@ -429,10 +429,10 @@ async def test_once_a_call_is_refused_nobody_is_asked_about_it_any_more(world: W
 
 @pytest.mark.parametrize("approved", [True, False])
 async def test_rulings_are_refused_where_single_operator_mode_is_off(world: World, approved: bool) -> None:
-    world.queues(single_operator=False, desk={"ttl": "1h"})
+    world.staff("bob").queues(single_operator=False, desk={"ttl": "1h", "reviewers": ["bob"]})
     act = world.act()
     _, review = await waiting(world, one(asking(act), act))
-    with pytest.raises(BadInput, match="rulings without signatures are off"):
+    with pytest.raises(NotEntitled, match="rulings without signatures are off"):
         await world.rule(review, approved)
     assert [entry.kind for entry in await world.entries(f"review/{review}")] == ["review.opened"]
 
@@ -454,7 +454,7 @@ async def test_a_ruling_made_in_single_operator_mode_is_no_approval_once_policy_
     graph = one(asking(act), act)
     run, review = await waiting(world, graph)
     await world.rule(review)
-    world.queues(single_operator=False, desk={"ttl": "1h"})
+    world.staff("bob").queues(single_operator=False, desk={"ttl": "1h", "reviewers": ["bob"]})
     report = await resumed(world, graph, run)
     assert report.status == "done"
     assert world.done == []

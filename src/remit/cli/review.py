@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import click
@@ -20,15 +21,27 @@ from remit.cli.output import (
     value,
 )
 from remit.cli.settings import asynchronous, json_option, settings, store_option
-from remit.errors import Stale
-from remit.runtime.ambient import System, user
-from remit.runtime.rulings import rule
+from remit.runtime.ambient import System
 from remit.runtime.views import review_view
 from remit.store.journal import Journal
 from remit.store.projections import Projections
 
+_ACTING = ("approve", "claim", "comment", "deny", "edit", "handon", "release", "respond", "whoami")
 
-@click.group()
+
+class _Looking(click.Group):
+    """Imports what reviewers do only when they do it: listing reviews reads no policy file."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *_ACTING})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in _ACTING:
+            importlib.import_module("remit.cli.ruling")
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=_Looking)
 def review() -> None:
     """Rule on escalated calls."""
 
@@ -71,54 +84,6 @@ async def show(review_id: str, store: str | None, as_json: bool) -> None:
     return None
 
 
-@review.command()
-@click.argument("review_id", metavar="REVIEW")
-@click.option("--reason", default="", help="Why; recorded.")
-@click.option("--if-digest", metavar="HEX", help="Only if this is (the beginning of) the call's digest.")
-@store_option
-@json_option
-@asynchronous
-async def approve(review_id: str, reason: str, if_digest: str | None, store: str | None, as_json: bool) -> None:
-    """Approve the call of REVIEW, exactly as shown, once.
-
-    Exit codes: 0 approved, 2 refused, 5 no such review, 7 ruled on before, changed or expired.
-    """
-    await _rule(review_id, True, reason, if_digest, store, as_json)
-
-
-@review.command()
-@click.argument("review_id", metavar="REVIEW")
-@click.option("--reason", required=True, help="Why; the agent is told, and it is recorded.")
-@click.option("--if-digest", metavar="HEX", help="Only if this is (the beginning of) the call's digest.")
-@store_option
-@json_option
-@asynchronous
-async def deny(review_id: str, reason: str, if_digest: str | None, store: str | None, as_json: bool) -> None:
-    """Deny the call of REVIEW. A no is final.
-
-    Exit codes: 0 denied, 2 refused, 5 no such review, 7 ruled on before, changed or expired.
-    """
-    await _rule(review_id, False, reason, if_digest, store, as_json)
-
-
-async def _rule(
-    review_id: str, approved: bool, reason: str, if_digest: str | None, store: str | None, as_json: bool
-) -> None:
-    async with await Journal.open(settings(store=store).store, create=False) as journal:
-        id = (await Projections(journal).find_review(review_id)).review
-        view = await review_view(journal, id)  # what can't be shown can't be ruled on
-        if if_digest and not view["digest"].startswith(if_digest.lower()):
-            raise Stale(f"review `{id}` is of call {view['digest'][:12]}, not of {if_digest}: look again")
-        await rule(journal, System(), id, approved=approved, reviewer=user(), reason=reason)
-        view = await review_view(journal, id)
-    if as_json:
-        return print_json([view])
-    word = mark(view["status"])
-    click.echo(f"{heading('review ' + id)} is {word}: {escaped(view['tool'])} in run {view['run']}")
-    click.echo(f"  the run goes on with `remit resume {view['run']}`, or by itself under `remit work`")
-    return None
-
-
 def _print(view: dict[str, Any]) -> None:
     """Everything there is to know before ruling; nothing is cut."""
     click.echo(f"{heading('review ' + view['review'])} in queue {escaped(view['queue'])} is {mark(view['status'])}")
@@ -126,14 +91,20 @@ def _print(view: dict[str, Any]) -> None:
         click.echo(f"  what its reviewers were shown was erased; it is of run {view['run']}, call {view['call']}")
     else:
         _print_shown(view, view["shown"])
-    ruling = view["ruling"]
-    if ruling:
-        word = "approved" if ruling["approved"] else "denied"
-        how = " in single-operator mode" if ruling["single_operator"] else ""
-        click.echo(f"\n{heading(word)} by {value(ruling['reviewer'])} at {moment(ruling['at'])}{how}")
-        fields([("reason", value(ruling["reason"]) if ruling["reason"] else "")])
-    elif view["status"] == "open":
+    for said in view["rulings"]:
+        word = "approved" if said["approved"] else "denied"
+        how = " in single-operator mode" if said["single_operator"] else ""
+        behalf = f" on behalf of {value(said['on_behalf'])}" if said["on_behalf"] else ""
+        click.echo(f"\n{heading(word)} by {value(said['reviewer'])}{behalf} at {moment(said['at'])}{how}")
+        changes = [(escaped(name), f"changed to {pretty(found)}") for name, found in said["edited"].items()]
+        answer = [("answers", pretty(said["answer"]))] if said["answers"] else []
+        fields([*changes, *answer, ("reason", value(said["reason"]) if said["reason"] else "")])
+    for one in view["comments"]:
+        click.echo(f"\n{value(one['reviewer'])} at {moment(one['at'])}: {value(one['comment'])}")
+    if view["status"] in ("open", "claimed"):
         id = view["review"]
+        if view["claimed_by"]:
+            click.echo(f"\nclaimed by {value(view['claimed_by'])} until {moment(view['claimed_until'])}")
         click.echo(f"\nremit review approve {id} [--reason …]\nremit review deny {id} --reason …")
 
 
@@ -143,7 +114,7 @@ def _print_shown(view: dict[str, Any], shown: dict[str, Any]) -> None:
     click.echo(f"\n{heading(shown['tool'])}  {escaped(shown['effect'])}, {escaped(shown['repeat'])}")
     fields([*((escaped(name), pretty(found)) for name, found in shown["args"].items())])
     click.echo(f"\n{heading('about the call')}")
-    is_open = view["status"] == "open"
+    is_open = view["status"] in ("open", "claimed")
     expires = f"{moment(view['expires'])}, {until(view['expires'], System().now())}"
     fields(
         [

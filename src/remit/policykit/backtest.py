@@ -333,6 +333,10 @@ class Backtest:
             self.done.undecided["it was first asked for before the period"] += 1
             return
         approval = self._approval(found.call, body)
+        if body.edited:
+            edited = {name: values.get(f"/edited/{name}") for name in body.edited}
+            known = found.args is not None and None not in edited.values()
+            found = waiting[body.id] = _Waiting(found.call, {**(found.args or {}), **edited} if known else None)
         self._decide(entry.at, entry.stream, found.call, verdict, found.args, values.get("/facts"), approval)
         if body.verdict.outcome is not Outcome.ESCALATE:
             waiting.pop(body.id)
