@@ -126,6 +126,7 @@ def policy_keys() -> str:
     kinds = {
         "Policies: `*.yaml`": json_schema("policy"),
         "Queues: `queues.yaml`": json_schema("queues"),
+        "Reviewers: `reviewers.yaml`": json_schema("reviewers"),
         "Cases: `*.cases.yaml`": cases_schema(),
         "Tools: `tools.yaml`": tools_schema(),
     }
