@@ -146,6 +146,8 @@ def _run(run: int, count: int, rules: PolicySet) -> Iterator[tuple[str, bytes, s
             sealed = seal(stream, head, AT, "tool:pay", e.CallSettled(call.id, True, milliseconds=3))
             head = sealed.head
             yield sealed.kind, sealed.bytes, sealed.hash, {}
+    sealed = seal(stream, head, AT, "worker:bench", e.RunFinished(True))
+    yield sealed.kind, sealed.bytes, sealed.hash, {}
 
 
 async def backtest(path: Path, files: dict[str, str]) -> Report:

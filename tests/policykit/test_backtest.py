@@ -252,3 +252,11 @@ def test_provenance_that_was_not_recorded_is_not_guessed() -> None:
     rule = "  - {id: read, tools: [refund], deny: args.amount > 50 && provenance.order.untrusted}\n"
     report = run(story, {**FILES, "refunds.yaml": POLICY + rule})
     assert (report.same, dict(report.undecided)) == (1, {"`provenance` was not recorded then": 1})
+
+
+def test_nothing_is_kept_of_a_run_that_is_over_though_nobody_answered() -> None:
+    story = Story([{**GOOD, "amount": "60"}] * 3, tools(), FILES)
+    made = Backtest(FILES, story.loaded)
+    made.feed([*story.rows, story._entry("run/r", e.RunFinished(False), {})])
+    assert made.done.reviews == 3
+    assert not made._waiting and not made._asked and not made._queues

@@ -218,10 +218,11 @@ class _Ready:
 
 
 class _Waiting(NamedTuple):
-    """A call that waits for people, and its arguments if they are there."""
+    """A call that waits for people, its arguments if they are there, and the reviews that ask about it."""
 
     call: _Call
     args: Mapping[str, object] | None
+    reviews: tuple[str, ...] = ()
 
 
 class Backtest:
@@ -284,7 +285,7 @@ class Backtest:
         args = _args(call, values)
         then = self._decide(entry.at, entry.stream, call, verdict, args, values.get("/facts"), None)
         if verdict.outcome is Outcome.ESCALATE:
-            self._waiting.setdefault(entry.stream, {})[call.id] = _Waiting(call, args)
+            self._waiting.setdefault(entry.stream, {})[call.id] = _Waiting(call, args, body.reviews)
             for review in body.reviews:
                 self._asked[review] = None if then is None else then[0]
         if then is not None:
@@ -293,7 +294,10 @@ class Backtest:
 
     def _other(self, kind: str, entry: _Other, data: bytes) -> None:
         if kind == "run.finished":
-            self._waiting.pop(entry.stream, None)
+            # Nobody is asked any more, whatever became of the reviews.
+            for waiting in self._waiting.pop(entry.stream, {}).values():
+                for review in waiting.reviews:
+                    self._closed(review)
             return
         body = _BODIES[kind].decode(entry.body)
         if isinstance(body, e.CallDecidedAgain):
@@ -308,9 +312,12 @@ class Backtest:
         elif isinstance(body, e.ReviewRuled):
             self._ruled(body)
         elif isinstance(body, (e.ReviewExpired, e.ReviewWithdrawn)):
-            self._asked.pop(body.review, None)
-            self._queues.pop(body.review, None)
-            self._shown.pop(body.review, None)
+            self._closed(body.review)
+
+    def _closed(self, review: str) -> None:
+        self._asked.pop(review, None)
+        self._queues.pop(review, None)
+        self._shown.pop(review, None)
 
     def _ruled(self, body: e.ReviewRuled) -> None:
         queue = self._queues.pop(body.review, None)
@@ -336,7 +343,8 @@ class Backtest:
         if body.edited:
             edited = {name: values.get(f"/edited/{name}") for name in body.edited}
             known = found.args is not None and None not in edited.values()
-            found = waiting[body.id] = _Waiting(found.call, {**(found.args or {}), **edited} if known else None)
+            args = {**(found.args or {}), **edited} if known else None
+            found = waiting[body.id] = found._replace(args=args)
         self._decide(entry.at, entry.stream, found.call, verdict, found.args, values.get("/facts"), approval)
         if body.verdict.outcome is not Outcome.ESCALATE:
             waiting.pop(body.id)
