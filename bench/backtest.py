@@ -50,7 +50,7 @@ rules:
     f"  - {{id: deny-{n}, tools: [pay], deny: 'args.amount > {20_000 + n} && args.currency == \"C{n}\"'}}\n"
     for n in range(17)
 )
-FILES = {"payments.yaml": RULES, "queues.yaml": "queues:\n  finance: {}\n"}
+FILES = {"payments.yaml": RULES, "queues.yaml": "single_operator: true\nqueues:\n  finance: {}\n"}
 LOOSER = {**FILES, "payments.yaml": RULES.replace("1000 &&", "1500 &&").replace("> 1000", "> 1500")}
 FACTS = {"supplier": {"type": "object", "properties": {"known": {"type": "boolean"}}, "required": ["known"]}}
 
