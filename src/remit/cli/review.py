@@ -28,20 +28,26 @@ from remit.store.projections import Projections
 
 _ACTING = ("approve", "claim", "comment", "deny", "edit", "handon", "release", "respond", "whoami")
 
-
-class _Looking(click.Group):
-    """Imports what reviewers do only when they do it: listing reviews reads no policy file."""
+class _Reviews(click.Group):
+    """Looking is here; what rules is imported when it is used: it reads policy."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *_ACTING})
+        """Every command's name."""
+        for module in _LATER:
+            importlib.import_module(module)
+        return super().list_commands(ctx)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name in _ACTING:
-            importlib.import_module("remit.cli.ruling")
+        """The command, imported now if it isn't here."""
+        if cmd_name not in self.commands:
+            self.list_commands(ctx)
         return super().get_command(ctx, cmd_name)
 
 
-@click.group(cls=_Looking)
+_LATER = ("remit.cli.ruling",)
+
+
+@click.group(cls=_Reviews)
 def review() -> None:
     """Rule on escalated calls."""
 
