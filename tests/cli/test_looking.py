@@ -37,6 +37,7 @@ REVIEW_VIEW = {
     "rulings", "comments", "version", "approvals", "needed", "needed_of", "may_edit", "may_respond", "hands_on_to",
     "claimed_by", "claimed_until", "priority",
     "review", "status", "queue", "run", "call", "tool", "opened", "expires", "in_doubt", "digest", "rules", "shown",
+    "args", "seen", "starter", "denials", "denials_needed", "then_to",
     "ruling",
 }  # fmt: skip
 SHOWN = {

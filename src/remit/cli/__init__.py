@@ -1,7 +1,8 @@
 """What people type. Parsing and printing only.
 
-Exit codes: 0 done; 1 failed or denied; 2 usage or bad input; 4 not entitled; 5 unknown id; 6 claimed by another;
-7 stale or expired; 8 waiting for reviews. Data goes to stdout, everything else to stderr.
+Exit codes: 0 done; 1 failed or denied; 2 usage or bad input; 3 a wait timed out; 4 not entitled; 5 unknown id;
+6 claimed by another; 7 changed, stale or expired; 8 waiting for
+reviews. Data goes to stdout, everything else to stderr.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import click
 from remit import errors
 from remit.cli.output import complaint
 
-DONE, FAILED, USAGE, NOT_ENTITLED, UNKNOWN, CLAIMED, STALE, WAITING = 0, 1, 2, 4, 5, 6, 7, 8
+DONE, FAILED, USAGE, TIMED_OUT, NOT_ENTITLED, UNKNOWN, CLAIMED, STALE, WAITING = range(9)
 INTERRUPTED, TERMINATED = 130, 143
 
 _COMMANDS = {
@@ -27,6 +28,7 @@ _COMMANDS = {
     "work": ("remit.cli.running", "work", "Drive runs as rulings come in, until stopped."),
     "runs": ("remit.cli.runs", "runs", "Look at runs."),
     "review": ("remit.cli.review", "review", "Rule on escalated calls."),
+    "queue": ("remit.cli.queue", "queue", "Look at queues."),
     "policy": ("remit.cli.policy", "policy", "Check policies."),
     "audit": ("remit.cli.audit", "audit", "Export the journal and verify exports."),
     "keys": ("remit.cli.keys", "keys", "Manage the keys that sign checkpoints and exports."),
@@ -65,8 +67,9 @@ def cli() -> None:
     REMIT_REVIEW_KEY), then remit.toml.
 
     \b
-    Exit codes: 0 done, 1 failed or denied, 2 usage or bad input, 4 not entitled,
-                5 unknown id, 6 claimed by another, 7 stale or expired,
+    Exit codes: 0 done, 1 failed or denied, 2 usage or bad input,
+                3 a wait timed out, 4 not entitled, 5 unknown id,
+                6 claimed by another, 7 changed, stale or expired,
                 8 waiting for reviews.
     """
 

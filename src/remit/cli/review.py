@@ -8,21 +8,12 @@ from typing import Any
 import click
 import msgspec
 
-from remit.cli.output import (
-    escaped,
-    fields,
-    heading,
-    mark,
-    moment,
-    pretty,
-    print_json,
-    print_table,
-    until,
-    value,
-)
+from remit.cli.output import print_json, print_table, until
+from remit.cli.review_page import print_argument, print_review
 from remit.cli.settings import asynchronous, json_option, settings, store_option
+from remit.errors import BadInput, Tampered, UnknownId
 from remit.runtime.ambient import System
-from remit.runtime.views import review_view
+from remit.runtime.views import review_view, run_view
 from remit.store.journal import Journal
 from remit.store.projections import Projections
 
@@ -77,76 +68,34 @@ async def list_(all_: bool, store: str | None, as_json: bool) -> None:
 
 @review.command()
 @click.argument("review_id", metavar="REVIEW")
+@click.option("--full", is_flag=True, help="Cut nothing, however long it is.")
+@click.option("--arg", "argument", metavar="NAME", help="This argument only, in full.")
 @store_option
 @json_option
 @asynchronous
-async def show(review_id: str, store: str | None, as_json: bool) -> None:
-    """Show REVIEW (an id, or its beginning): the call in full, and why it waits."""
+async def show(review_id: str, full: bool, argument: str | None, store: str | None, as_json: bool) -> None:
+    """Show REVIEW (an id, or its beginning): the call, why it waits, and what either answer does.
+
+    What others wrote is escaped where it isn't plainly visible. A value over 2,000 characters is cut; all of it,
+    and the code that approving then takes, is shown by --arg or --full.
+    """
     async with await Journal.open(settings(store=store).store, create=False) as journal:
         view = await review_view(journal, (await Projections(journal).find_review(review_id)).review)
+        run = None if as_json or argument else await run_of(journal, view)
+    if argument is not None and argument not in (view["args"] or {}):
+        known = ", ".join(f"`{name}`" for name in view["args"] or {}) or "none"
+        raise BadInput(f"the call has no argument `{argument}`; it has {known}")
     if as_json:
-        return print_json([view])
-    _print(view)
-    return None
-
-
-def _print(view: dict[str, Any]) -> None:
-    """Everything there is to know before ruling; nothing is cut."""
-    click.echo(f"{heading('review ' + view['review'])} in queue {escaped(view['queue'])} is {mark(view['status'])}")
-    if view["shown"] is None:
-        click.echo(f"  what its reviewers were shown was erased; it is of run {view['run']}, call {view['call']}")
+        print_json([view])
+    elif argument is not None:
+        print_argument(view, argument)
     else:
-        _print_shown(view, view["shown"])
-    for said in view["rulings"]:
-        word = "approved" if said["approved"] else "denied"
-        how = " in single-operator mode" if said["single_operator"] else ""
-        behalf = f" on behalf of {value(said['on_behalf'])}" if said["on_behalf"] else ""
-        click.echo(f"\n{heading(word)} by {value(said['reviewer'])}{behalf} at {moment(said['at'])}{how}")
-        changes = [(escaped(name), f"changed to {pretty(found)}") for name, found in said["edited"].items()]
-        answer = [("answers", pretty(said["answer"]))] if said["answers"] else []
-        fields([*changes, *answer, ("reason", value(said["reason"]) if said["reason"] else "")])
-    for one in view["comments"]:
-        click.echo(f"\n{value(one['reviewer'])} at {moment(one['at'])}: {value(one['comment'])}")
-    if view["status"] in ("open", "claimed"):
-        id = view["review"]
-        if view["claimed_by"]:
-            click.echo(f"\nclaimed by {value(view['claimed_by'])} until {moment(view['claimed_until'])}")
-        click.echo(f"\nremit review approve {id} [--reason …]\nremit review deny {id} --reason …")
+        print_review(view, run, full=full)
 
 
-def _print_shown(view: dict[str, Any], shown: dict[str, Any]) -> None:
-    facts = shown.get("facts", {})
-    fields(("why", escaped(reason)) for reason in shown["reasons"])
-    click.echo(f"\n{heading(shown['tool'])}  {escaped(shown['effect'])}, {escaped(shown['repeat'])}")
-    fields([*((escaped(name), pretty(found)) for name, found in shown["args"].items())])
-    click.echo(f"\n{heading('about the call')}")
-    is_open = view["status"] in ("open", "claimed")
-    expires = f"{moment(view['expires'])}, {until(view['expires'], System().now())}"
-    fields(
-        [
-            ("does", escaped(shown["description"])),
-            ("asked by", f"agent {escaped(shown['agent'])}, for {value(shown['principal'])}"),
-            ("in", f"run {escaped(shown['run'])}, call {escaped(shown['call'])}"),
-            ("rules", ", ".join(_hit(hit) for hit in view["rules"])),
-            ("has read", ", ".join(escaped(label) for label in facts.get("labels", []))),
-            ("facts", pretty(facts["facts"]) if facts.get("facts") else ""),
-            ("run so far", _so_far(facts)),
-            ("opened", moment(view["opened"])),
-            ("expires", expires if is_open else moment(view["expires"])),
-            ("digest", view["digest"]),
-        ]
-    )
-
-
-def _hit(hit: dict[str, Any]) -> str:
-    return escaped(hit["rule"]) + (f" (broken: {escaped(hit['broken'])})" if hit["broken"] else "")
-
-
-def _so_far(facts: dict[str, Any]) -> str:
-    if "spent" not in facts:
-        return ""
-    history = facts["history"]
-    return (
-        f"{facts['spent']['calls']} calls, cost {facts['spent']['cost']};"
-        f" {history['allowed']} allowed, {history['escalated']} escalated, {history['denied']} denied"
-    )
+async def run_of(journal: Journal, view: dict[str, Any]) -> dict[str, Any] | None:
+    """Returns the view of a review's run; None where it can't be read: that keeps nobody from saying no."""
+    try:
+        return await run_view(journal, view["run"])
+    except (Tampered, UnknownId):
+        return None

@@ -35,6 +35,7 @@ _Act = Callable[[Journal, str, Reviewer], Awaitable[ReviewState]]
 _ID = click.argument("review_id", metavar="REVIEW")
 _DIGEST = click.option("--if-digest", default="", metavar="HEX", help="Only if this is (the beginning of) its digest.")
 _BEHALF = click.option("--on-behalf-of", "behalf", default="", metavar="WHO", help="Who delegated it to you.")
+_SEEN = click.option("--seen", multiple=True, metavar="CODE", help="Of an argument that `show` cuts; repeatable.")
 _REASON = click.option("--reason", default="", help="Why; recorded.")
 
 
@@ -112,18 +113,21 @@ async def whoami(key: str | None, store: str | None, as_json: bool) -> None:
 @_ID
 @_REASON
 @_DIGEST
+@_SEEN
 @_BEHALF
 @key_option
 @store_option
 @json_option
 @asynchronous
-async def approve(review_id: str, reason: str, if_digest: str, behalf: str, **common: Any) -> None:
+async def approve(
+    review_id: str, reason: str, if_digest: str, seen: tuple[str, ...], behalf: str, **common: Any
+) -> None:
     """Approve the call of REVIEW, exactly as shown, once.
 
     Exit codes: 0 approved, 2 refused, 4 not entitled, 5 no such review, 6 claimed by another, 7 ruled on before,
     changed or expired.
     """
-    said = Said(True, reason, digest=if_digest)
+    said = Said(True, reason, digest=if_digest, seen=seen)
     await _act(review_id, behalf, **common, act=lambda journal, id, who: rule(journal, System(), id, who, said))
 
 
@@ -150,13 +154,20 @@ async def deny(review_id: str, reason: str, if_digest: str, behalf: str, **commo
 @click.option("--set", "changes", multiple=True, metavar="K=V", help="An argument: k=v, or k:=JSON; repeatable.")
 @_REASON
 @_DIGEST
+@_SEEN
 @_BEHALF
 @key_option
 @store_option
 @json_option
 @asynchronous
 async def edit(
-    review_id: str, changes: tuple[str, ...], reason: str, if_digest: str, behalf: str, **common: Any
+    review_id: str,
+    changes: tuple[str, ...],
+    reason: str,
+    if_digest: str,
+    seen: tuple[str, ...],
+    behalf: str,
+    **common: Any,
 ) -> None:
     """Approve the call of REVIEW with other arguments, where its queue permits them to be changed.
 
@@ -165,7 +176,7 @@ async def edit(
     edited = read_inputs(changes)
     if not isinstance(edited, dict):
         raise BadInput("change what? say `--set amount=500`")
-    said = Said(True, reason, edited, digest=if_digest)
+    said = Said(True, reason, edited, digest=if_digest, seen=seen)
     await _act(review_id, behalf, **common, act=lambda journal, id, who: rule(journal, System(), id, who, said))
 
 

@@ -49,7 +49,7 @@ async def edited_call(journal: Journal, state: ReviewState, edited: Mapping[str,
     if record is None or record.digest != opened.digest:
         raise Tampered(f"review `{opened.review}` is not of the call that run `{opened.run}` has")
     shown = await shown_arguments(journal, state)
-    before = {**shown, **await _proposed(journal, state)}
+    before = await standing_arguments(journal, state)
     after = {**before, **edited}
     if canonical(after) == canonical(before):
         raise BadInput("the edit changes nothing: approve it as it is")
@@ -68,6 +68,11 @@ async def shown_arguments(journal: Journal, state: ReviewState) -> dict[str, obj
         raise Tampered(f"{stream}#0 /shown: what reviewers are to be shown is gone or changed")
     args: dict[str, object] = plain(shown.value)["args"]
     return args
+
+
+async def standing_arguments(journal: Journal, state: ReviewState) -> dict[str, object]:
+    """Returns the arguments as they stand: as shown, with what reviewers have changed. Raises Tampered."""
+    return {**await shown_arguments(journal, state), **await _proposed(journal, state)}
 
 
 async def _proposed(journal: Journal, state: ReviewState) -> dict[str, object]:

@@ -25,16 +25,16 @@ from remit.core.entries import (
     ReviewReleased,
     ReviewRuled,
     commitments,
-    is_committed,
     unseal,
 )
 from remit.core.people import IN_DOUBT, People, deadline, read_people
+from remit.core.reading import codes
 from remit.core.reviews import ReviewState, ReviewStatus, apply_review, is_expired
 from remit.core.rulings import answer_digest, groups_of, may_not_rule, statement, unsound
 from remit.errors import BadInput, Claimed, Conflict, JournalError, NotEntitled, Stale, Tampered
 from remit.runtime.ambient import Ambient, stamp
 from remit.runtime.load import load_review
-from remit.runtime.proposals import edited_call, fitting_answer
+from remit.runtime.proposals import edited_call, fitting_answer, standing_arguments
 from remit.runtime.signing import Signer
 from remit.runtime.stream import Draft
 from remit.store.journal import Append, Journal
@@ -75,6 +75,7 @@ class Said:
         edited: arguments to change, as JSON values.
         answer: canonical JSON to give the agent in the tool's place; None for none.
         digest: the beginning of the digest that the reviewer looked at; "" for whatever is there.
+        seen: the codes at the ends of the arguments that were cut where the review was shown.
     """
 
     approved: bool
@@ -82,6 +83,7 @@ class Said:
     edited: Mapping[str, object] = field(default_factory=dict)
     answer: bytes | None = None
     digest: str = ""
+    seen: tuple[str, ...] = ()
 
 
 async def in_force(journal: Journal) -> InForce:
@@ -132,7 +134,7 @@ async def rule(journal: Journal, ambient: Ambient, review: str, reviewer: Review
     _check(state, force.people, reviewer, ambient)
     _check_said(state, said)
     if said.approved:
-        await _check_shown(journal, state)
+        await _check_shown(journal, state, said)
     drafted = await _draft(journal, ambient, state, force, reviewer, said)
     body = drafted.body
     if reviewer.signer is not None:
@@ -265,12 +267,21 @@ def _check_said(state: ReviewState, said: Said) -> None:
         raise BadInput(f"a call in queue `{IN_DOUBT}` is run again as it is, or given up")
 
 
-async def _check_shown(journal: Journal, state: ReviewState) -> None:
-    """What can't be shown as it was recorded can't be approved."""
-    stream = f"review/{state.opened.review}"
-    shown = (await journal.payloads(stream)).get((0, "/shown"))
-    if shown is None or not is_committed(shown, state.opened.shown):
-        raise Tampered(f"{stream}#0 /shown: what reviewers are to be shown is gone or changed: it can only be denied")
+async def _check_shown(journal: Journal, state: ReviewState, said: Said) -> None:
+    """What can't be shown as it was recorded can't be approved, nor what was cut and then not read to its end."""
+    review = state.opened.review
+    try:
+        args = await standing_arguments(journal, state)
+    except Tampered as error:
+        raise Tampered(f"{error}: it can only be denied") from error
+    if said.answer is not None:
+        return  # nothing of it runs
+    for name, code in codes(args, state.version).items():
+        if name not in said.edited and code not in said.seen:
+            raise BadInput(
+                f"argument `{name}` is too long to be shown at once: read it with `remit review show {review}"
+                f" --arg {name}`, and repeat this with --seen and the code at its end"
+            )
 
 
 @dataclass(frozen=True, slots=True)

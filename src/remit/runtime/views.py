@@ -17,7 +17,8 @@ from remit.core.lifecycle import (
     is_quarantined,
     standing,
 )
-from remit.core.reviews import ReviewState, Vote
+from remit.core.reading import codes
+from remit.core.reviews import ReviewState, Vote, latest
 from remit.errors import Tampered
 from remit.runtime.load import load_review, load_reviews, load_run
 from remit.store.journal import Journal
@@ -75,6 +76,9 @@ async def review_view(journal: Journal, review: str) -> dict[str, Any]:
     payloads = await journal.payloads(f"review/{review}")
     opened = state.opened
     rulings = [_ruling(vote, payloads) for vote in state.votes]
+    shown = _value(payloads, 0, "/shown", opened.shown) if (0, "/shown") in payloads else None
+    changed = _ruling(state.proposed, payloads)["edited"] if state.proposed else {}
+    args = {**shown["args"], **changed} if shown else None
     comments = [
         {
             "reviewer": entry.body.reviewer,
@@ -96,7 +100,10 @@ async def review_view(journal: Journal, review: str) -> dict[str, Any]:
         "in_doubt": opened.in_doubt,
         "digest": opened.digest,
         "rules": [_hit(hit) for hit in opened.disclosed],
-        "shown": _value(payloads, 0, "/shown", opened.shown) if (0, "/shown") in payloads else None,
+        "shown": shown,
+        "args": args,
+        "seen": codes(args or {}, state.version),
+        "starter": opened.starter,
         "ruling": rulings[-1] if state.ruled else None,
         "rulings": rulings,
         "comments": comments,
@@ -104,6 +111,9 @@ async def review_view(journal: Journal, review: str) -> dict[str, Any]:
         "approvals": len(state.approving),
         "needed": state.terms.approvals,
         "needed_of": dict(state.terms.groups),
+        "denials": sum(not vote.body.approved for vote in latest(state.votes)),
+        "denials_needed": state.terms.denials,
+        "then_to": state.terms.next,
         "may_edit": list(state.terms.edit),
         "may_respond": state.terms.respond,
         "hands_on_to": list(state.terms.hand_on_to),
