@@ -35,7 +35,7 @@ class _Reviews(click.Group):
         return super().get_command(ctx, cmd_name)
 
 
-_LATER = ("remit.cli.ruling",)
+_LATER = ("remit.cli.ruling", "remit.cli.following")
 
 
 @click.group(cls=_Reviews)

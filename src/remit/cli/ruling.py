@@ -45,7 +45,7 @@ async def _act(review_id: str, behalf: str, key: str | None, store: str | None, 
     async with await Journal.open(found.store, create=False) as journal:
         id = (await Projections(journal).find_review(review_id)).review
         view = await review_view(journal, id)  # what can't be shown can't be ruled on
-        reviewer = await _who(journal, found.review_key, behalf)
+        reviewer = await who_acts(journal, found.review_key, behalf)
         await act(journal, id, reviewer)
         view = await review_view(journal, id)
     if as_json:
@@ -58,7 +58,8 @@ async def _act(review_id: str, behalf: str, key: str | None, store: str | None, 
     return None
 
 
-async def _who(journal: Journal, key: str, behalf: str = "") -> Reviewer:
+async def who_acts(journal: Journal, key: str, behalf: str = "") -> Reviewer:
+    """Returns whose key it is, or in single-operator mode who sits here. Raises NotEntitled."""
     signer = await open_key(key) if key else None
     found = await whoever_has(journal, System(), signer, user())
     if behalf and signer is None:
@@ -78,7 +79,7 @@ async def whoami(key: str | None, store: str | None, as_json: bool) -> None:
     """
     found = settings(store=store, review_key=key)
     async with await Journal.open(found.store, create=False) as journal:
-        reviewer = await _who(journal, found.review_key)
+        reviewer = await who_acts(journal, found.review_key)
         people = (await in_force(journal)).people
     queues = [
         name
