@@ -41,8 +41,13 @@ def _file(name: str) -> Any:
     return _parsed(data, f"--input `@{name}`: it is not JSON")
 
 
+def parse_json(text: str, what: str) -> Any:
+    """Returns what JSON says. Raises BadInput: `what` isn't JSON."""
+    return _parsed(text, f"{what} is not JSON")
+
+
 def _parsed(data: str | bytes, complaint: str) -> Any:
-    """Returns what JSON says. Not by orjson, to which a large integer is a float."""
+    """Not by orjson, to which a large integer is a float."""
     try:
         return json.loads(data, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import click
 
+from remit.cli.editing import edited_by_hand
 from remit.cli.inputs import read_inputs
 from remit.cli.output import escaped, fields, heading, mark, print_json, value
 from remit.cli.review import review
@@ -112,6 +114,7 @@ async def whoami(key: str | None, store: str | None, as_json: bool) -> None:
 
 @review.command()
 @_ID
+@click.option("--edit", "by_hand", is_flag=True, help="Change arguments in $EDITOR first; see the difference, agree.")
 @_REASON
 @_DIGEST
 @_SEEN
@@ -121,15 +124,25 @@ async def whoami(key: str | None, store: str | None, as_json: bool) -> None:
 @json_option
 @asynchronous
 async def approve(
-    review_id: str, reason: str, if_digest: str, seen: tuple[str, ...], behalf: str, **common: Any
+    review_id: str, by_hand: bool, reason: str, if_digest: str, seen: tuple[str, ...], behalf: str, **common: Any
 ) -> None:
     """Approve the call of REVIEW, exactly as shown, once.
 
     Exit codes: 0 approved, 2 refused, 4 not entitled, 5 no such review, 6 claimed by another, 7 ruled on before,
-    changed or expired.
+    changed or expired, 130 not agreed to.
     """
-    said = Said(True, reason, digest=if_digest, seen=seen)
-    await _act(review_id, behalf, **common, act=lambda journal, id, who: rule(journal, System(), id, who, said))
+
+    async def act(journal: Journal, id: str, who: Reviewer) -> ReviewState:
+        said = Said(True, reason, digest=if_digest, seen=seen)
+        if by_hand:
+            view = await review_view(journal, id)
+            edited = edited_by_hand(view)
+            # What was in the editor was on the screen, whole; and it is a change to exactly that.
+            read = tuple(view["seen"][name] for name in view["may_edit"] if name in view["seen"])
+            said = replace(said, edited=edited, digest=if_digest or view["version"], seen=(*seen, *read))
+        return await rule(journal, System(), id, who, said)
+
+    await _act(review_id, behalf, **common, act=act)
 
 
 @review.command()
