@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 from pathlib import Path
@@ -70,6 +71,15 @@ def test_watch_tells_of_what_waits_and_of_whatever_happens(staffed: Shell) -> No
         (third,) = waiting(staffed, 40)
         watching.until(third)
         assert watching.end(signal.SIGTERM) == 0
+
+
+def test_watch_prints_the_rows_that_list_prints(staffed: Shell) -> None:
+    waiting(staffed, 20)
+    with staffed.start("review", "watch", "--json") as watching:
+        watching.until("]")
+        assert watching.end(signal.SIGTERM) == 0
+    rows = [line for line in watching.lines if line.strip() != "stopped"]
+    assert json.loads("".join(rows)) == staffed("review", "list", "--json").rows
 
 
 @pytest.mark.parametrize(("ruling", "code"), [("approve", 0), ("deny", 1)])

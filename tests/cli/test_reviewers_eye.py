@@ -107,6 +107,16 @@ def test_people_who_write_in_other_scripts_are_not_accused() -> None:
         assert disguises(text) == [], text
 
 
+def test_where_an_argument_came_from_is_told_where_the_run_knows_it(shell: Shell, capsys: Any) -> None:
+    from remit.cli.review_page import print_review
+
+    (view,) = shell("review", "show", waiting(shell), "--json").rows
+    view["shown"]["facts"]["provenance"] = {"says": {"to": HOSTILE}}
+    print_review(view, None)
+    (line,) = [line for line in capsys.readouterr().out.split("\n") if line.startswith("  came from")]
+    assert "to: " in line and "\\u001b[2J" in line and is_harmless(line)
+
+
 def test_a_disguised_argument_is_marked_on_the_page(shell: Shell) -> None:
     review = waiting(shell, to="p\u0430ypal")
     assert "! `p\\u0430ypal` mixes letters of Cyrillic and Latin" in shell("review", "show", review).out

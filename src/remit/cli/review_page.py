@@ -9,7 +9,7 @@ import click
 from remit.cli.disguise import disguises
 from remit.cli.output import escaped, fields, folded, heading, mark, moment, pretty, until, value
 from remit.core.reading import LONGEST
-from remit.runtime.ambient import System
+from remit.runtime.ambient import System, stamp
 
 _CALLS: Final = 10
 """Earlier calls of the run that are shown."""
@@ -44,8 +44,9 @@ def _print_shown(view: dict[str, Any], shown: dict[str, Any], full: bool) -> Non
     longest = None if full else LONGEST
     fields(("why", value(reason, longest)) for reason in shown["reasons"])
     click.echo(f"\n{heading(shown['tool'])}  {escaped(shown['effect'])}, {escaped(shown['repeat'])}")
+    widest = max((len(escaped(name)) for name in view["args"]), default=0)
     for name in view["args"]:
-        _print_value(view, name, full=full)
+        _print_value(view, name, full=full, widest=widest)
     sources = _sources(facts)
     click.echo(f"\n{heading('about the call')}")
     fields(
@@ -67,12 +68,12 @@ def _print_shown(view: dict[str, Any], shown: dict[str, Any], full: bool) -> Non
     )
 
 
-def _print_value(view: dict[str, Any], name: str, *, full: bool) -> None:
+def _print_value(view: dict[str, Any], name: str, *, full: bool, widest: int = 0) -> None:
     """An argument: its value as it stands, what it was, and what isn't as it looks."""
     found, before = view["args"][name], view["shown"]["args"].get(name)
     code = view["seen"].get(name, "")
     cut = bool(code) and not full
-    fields([(escaped(name), _cut(found) if cut else pretty(found))])
+    fields([(escaped(name).ljust(widest), _cut(found) if cut else pretty(found))])
     notes = [f"! {note}" for note in disguises(found)]
     if cut:
         notes.append(f"! cut: it is longer than is shown here; `remit review show {view['review']} --arg` shows it all")
@@ -136,7 +137,13 @@ def _print_choices(view: dict[str, Any]) -> None:
     """Who holds it, what either answer does, and what silence does."""
     id, now = view["review"], System().now()
     click.echo(f"\n{heading('your ruling')}")
-    claimed = f"{value(view['claimed_by'])} until {moment(view['claimed_until'])}" if view["claimed_by"] else ""
+    if stamp(now) >= view["expires"]:
+        click.echo(
+            folded(f"  its time was up at {moment(view['expires'])}: {if_silent(view)}, and nobody can rule on it")
+        )
+        return
+    held = stamp(now) < view["claimed_until"]
+    claimed = f"{value(view['claimed_by'])} until {moment(view['claimed_until'])}" if held else ""
     fields(
         [
             ("so far", quorum(view)),
