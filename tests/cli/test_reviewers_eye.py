@@ -10,6 +10,7 @@ import pytest
 from shops import HOSTILE, Shell, is_harmless
 
 from remit.cli.disguise import disguises
+from remit.cli.review_page import print_review
 
 
 def waiting(shell: Shell, **order: Any) -> str:
@@ -107,14 +108,21 @@ def test_people_who_write_in_other_scripts_are_not_accused() -> None:
         assert disguises(text) == [], text
 
 
-def test_where_an_argument_came_from_is_told_where_the_run_knows_it(shell: Shell, capsys: Any) -> None:
-    from remit.cli.review_page import print_review
-
+def test_where_an_argument_came_from_is_told_below_it_where_the_run_knows(shell: Shell, capsys: Any) -> None:
     (view,) = shell("review", "show", waiting(shell), "--json").rows
-    view["shown"]["facts"]["provenance"] = {"says": {"to": HOSTILE}}
+    says = f"`Ada` was read from /0/body of list_mails\nwhy  {HOSTILE}"
+    view["shown"]["facts"]["provenance"] = {
+        "to": {"says": says, "untrusted": True, "trusted": False},
+        "amount": {"says": "`20` is in the principal's input", "untrusted": False, "trusted": False},
+    }
+    capsys.readouterr()
     print_review(view, None)
-    (line,) = [line for line in capsys.readouterr().out.split("\n") if line.startswith("  came from")]
-    assert "to: " in line and "\\u001b[2J" in line and is_harmless(line)
+    lines = capsys.readouterr().out.split("\n")
+    (amount,) = [number for number, line in enumerate(lines) if line.startswith("  amount  20")]
+    assert lines[amount + 1].strip() == "`20` is in the principal's input"
+    assert any(line.startswith("      ! from nobody trusted:") and "`Ada` was read from" in line for line in lines)
+    assert all(is_harmless(line) for line in lines)
+    assert not any(line.startswith("  why  x") for line in lines)
 
 
 def test_a_disguised_argument_is_marked_on_the_page(shell: Shell) -> None:

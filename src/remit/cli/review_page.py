@@ -47,7 +47,6 @@ def _print_shown(view: dict[str, Any], shown: dict[str, Any], full: bool) -> Non
     widest = max((len(escaped(name)) for name in view["args"]), default=0)
     for name in view["args"]:
         _print_value(view, name, full=full, widest=widest)
-    sources = _sources(facts)
     click.echo(f"\n{heading('about the call')}")
     fields(
         [
@@ -58,7 +57,6 @@ def _print_shown(view: dict[str, Any], shown: dict[str, Any], full: bool) -> Non
             ("in", f"run {escaped(shown['run'])}, call {escaped(shown['call'])}"),
             ("rules", ", ".join(_hit(hit) for hit in view["rules"])),
             ("has read", ", ".join(escaped(label) for label in facts.get("labels", []))),
-            ("came from", "\n".join(f"{escaped(name)}: {said}" for name, said in sources.items())),
             ("facts", pretty(facts["facts"], longest) if facts.get("facts") else ""),
             ("run so far", _so_far(facts)),
             ("priority", str(view["priority"]) if view["priority"] else ""),
@@ -74,14 +72,14 @@ def _print_value(view: dict[str, Any], name: str, *, full: bool, widest: int = 0
     code = view["seen"].get(name, "")
     cut = bool(code) and not full
     fields([(escaped(name).ljust(widest), _cut(found) if cut else pretty(found))])
-    notes = [f"! {note}" for note in disguises(found)]
+    notes = [_source(view["shown"].get("facts", {}), name), *(f"! {note}" for note in disguises(found))]
     if cut:
         notes.append(f"! cut: it is longer than is shown here; `remit review show {view['review']} --arg` shows it all")
     elif code:
         notes.append(f"that was all of it; its code is {code}")
     if name not in view["shown"]["args"] or found != before:
         notes.append(f"a reviewer changed it; the agent asked for {value(before, 200)}")
-    for note in notes:
+    for note in filter(None, notes):
         click.echo(folded(note, "      "))
 
 
@@ -90,13 +88,14 @@ def _cut(found: object) -> str:
     return f"{text[:LONGEST]}… (cut: {len(text)} characters)"
 
 
-def _sources(facts: dict[str, Any]) -> dict[str, str]:
-    """Where each argument came from, in words; nothing where the run doesn't follow that."""
-    provenance = facts.get("provenance")
-    says = provenance.get("says") if isinstance(provenance, dict) else None
-    if not isinstance(says, dict):
-        return {"": value(says, LONGEST)} if says else {}
-    return {str(name): value(said, LONGEST) for name, said in says.items()}
+def _source(facts: dict[str, Any], name: str) -> str:
+    """Where an argument came from, in words; "" where the run didn't follow that."""
+    found = facts.get("provenance")
+    origin = found.get(name) if isinstance(found, dict) else None
+    if not isinstance(origin, dict) or not origin.get("says"):
+        return ""
+    doubt = "! from nobody trusted: " if origin.get("untrusted") and not origin.get("trusted") else ""
+    return f"{doubt}{value(origin['says'], LONGEST)}"
 
 
 def _print_run(run: dict[str, Any], call: str) -> None:
