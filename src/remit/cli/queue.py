@@ -43,7 +43,13 @@ def _listed(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 @queue.command()
-@click.option("--by", type=click.Choice(["queue", "reviewer", "rule"]), default="queue", show_default=True)
+@click.option(
+    "--by",
+    type=click.Choice(["queue", "reviewer", "rule"]),
+    default="queue",
+    show_default=True,
+    help="What a row is of.",
+)
 @store_option
 @json_option
 @asynchronous
