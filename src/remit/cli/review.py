@@ -19,6 +19,7 @@ from remit.store.projections import Projections
 
 _ACTING = ("approve", "claim", "comment", "deny", "edit", "handon", "release", "respond", "whoami")
 
+
 class _Reviews(click.Group):
     """Looking is here; what rules is imported when it is used: it reads policy."""
 
