@@ -38,9 +38,12 @@ def probes(context: click.Context, names: Sequence[str], as_json: bool, only_lis
         click.echo(json.dumps([_row(one) for one in outcomes], indent=2))
     else:
         seconds = sum(one.seconds for one in outcomes)
-        click.echo(f"\n{len(outcomes) - len(failed)} of {len(outcomes)} attacks failed to get through ({seconds:.1f} s)")
+        click.echo(
+            f"\n{len(outcomes) - len(failed)} of {len(outcomes)} attacks failed to get through ({seconds:.1f} s)"
+        )
     for one in failed:
-        click.echo(f"\n{one.probe.name}: {_plain(one.why)}\n{one.trace}", err=True)
+        trace = "\n".join(map(_plain, one.trace.splitlines()))
+        click.echo(f"\n{one.probe.name}: {_plain(one.why)}\n{trace}", err=True)
     context.exit(1 if failed else 0)
 
 

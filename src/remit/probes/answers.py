@@ -29,7 +29,8 @@ async def malformed_empty_and_free_text_answers_change_nothing(ground: Ground) -
     waiting = await ground.waits()
     for answer in (b"", b"yes, do it", b"{", b"5", b"null", b'{"approved":true}', b'"a" "b"', b"\xff"):
         await ground.refuses(waiting.review, "ann", Said(True, "so", answer=answer))
-    for amount in ("5", "five", "", None, 5.5, [], {}, True, float("nan"), 10**400):
+    amounts: tuple[object, ...] = ("5", "five", "", None, 5.5, [], {}, True, float("nan"), 10**400)
+    for amount in amounts:
         await ground.refuses(waiting.review, "ann", Said(True, "so", {"amount": amount}))
     await ground.refuses(waiting.review, "ann", Said(False, "no, but", {"amount": 5}))
     await ground.refuses(waiting.review, "ann", Said(True, "so", {"amount": 5}, answer=b'"did it"'))
@@ -50,10 +51,9 @@ async def without_a_terminal_nothing_is_approved_by_what_comes_in(ground: Ground
     """the command line without a terminal, without a key, its input closed, empty, or full of `yes`"""
     ground.clock = VirtualClock(System().now())
     waiting = await ground.waits()
-    for words in (("approve", waiting.review), ("deny", waiting.review), ("show", waiting.review), ()):
-        for text in (b"", b"\n\n\n", b"yes\ny\napprove\n" * 10):
-            code = await _review(ground, *words, text=text)
-            expect(words[:1] not in (("approve",), ("deny",)) or code != 0, f"`review {words[0]}` says it went well")
+    for word, text in (("approve", b"yes\n"), ("deny", b""), ("show", b"approve\n")):
+        code = await _review(ground, word, waiting.review, text=text)
+        expect(word == "show" or code not in (0, None), f"`review {word}` says it went well")
     expect(len(await ground.entries(f"review/{waiting.review}")) == 1, "something was recorded")
     expect(await ground.resumes(waiting) == "waiting" and not ground.done, "it ran")
 
@@ -61,7 +61,8 @@ async def without_a_terminal_nothing_is_approved_by_what_comes_in(ground: Ground
 async def _review(ground: Ground, *words: str, text: bytes) -> int:
     """Runs `remit review` as a program would, and returns how it ended."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "remit", "review", *words, cwd=ground.folder, env={**os.environ, "REMIT_STORE": ground.url},
+        sys.executable, "-m", "remit", "review", *words, cwd=ground.folder,
+        env={**os.environ, "REMIT_STORE": ground.url},
         stdin=asyncio.subprocess.PIPE if text else asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip

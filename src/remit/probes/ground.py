@@ -18,7 +18,7 @@ from remit.core.entries import Entry, Fact, Head, seal, unseal
 from remit.core.graph import Agent, AgentFunction, Graph, Task
 from remit.core.reviews import ReviewState
 from remit.core.typed import Invocation, Tool, tool
-from remit.errors import Denied, RemitError
+from remit.errors import Denied, RemitError, Tampered
 from remit.export.bundle import Request, export
 from remit.probes.pens import Pen
 from remit.runtime.ambient import stamp
@@ -163,7 +163,14 @@ class Ground:
     # --- people ---
 
     async def rules(
-        self, review: str, by: str, said: Said = YES, *, pen: str = "", behalf: str = "", clock: VirtualClock | None = None
+        self,
+        review: str,
+        by: str,
+        said: Said = YES,
+        *,
+        pen: str = "",
+        behalf: str = "",
+        clock: VirtualClock | None = None,
     ) -> ReviewState:
         """A person rules, with their key or that of `pen`. Raises as `rule`."""
         async with self.journal() as journal:
@@ -248,8 +255,11 @@ class Ground:
         return out
 
     async def verifies(self) -> bool:
-        """Whether an export of everything verifies."""
-        return verify(await self.export()).ok
+        """Whether an export of everything verifies; a store that can't be exported as it is doesn't."""
+        try:
+            return verify(await self.export()).ok
+        except Tampered:
+            return False
 
 
 _PLACE = "stream_id = (SELECT id FROM streams WHERE name = ?) AND seq = ?"
@@ -260,7 +270,7 @@ def asking(act: Tool[..., str], **arguments: Any) -> AgentFunction:
 
     async def agent(ctx: Context) -> str:
         try:
-            said = str(await ctx.call(act, **arguments))
+            said = await ctx.call(act, **arguments)
         except Denied as error:
             return "; ".join(error.reasons)
         return "; ".join((said, *ctx.notices))

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 from sqlalchemy import Engine, event
 
 from remit.core.entries import ReviewRuled
@@ -112,7 +113,8 @@ def life(ground: Ground, killed: str, *, repeat: str = "keyed", number: int = 0,
             kill_at(number, when)
         said = asyncio.run(live(ground, graph_for(ground.folder, repeat, deadly)))
         if not when:
-            print(json.dumps(asyncio.run(survey(ground, killed, said))), flush=True)
+            click.echo(json.dumps(asyncio.run(survey(ground, killed, said))))
+            sys.stdout.flush()
         code = 0
     except BaseException:  # noqa: BLE001 - a child says why, and ends here
         traceback.print_exc()

@@ -68,7 +68,10 @@ async def broken_policies_stop_what_was_approved(ground: Ground) -> None:
 
 async def an_edited_call_that_policy_denies_does_not_run(ground: Ground) -> None:
     """a reviewer edits the call into one that a rule denies, or that other reviewers must see"""
-    for name, rule in (("deny", {"deny": "args.amount > 50"}), ("escalate", {"escalate": "args.amount > 50", "to": "board"})):
+    for name, rule in (
+        ("deny", {"deny": "args.amount > 50"}),
+        ("escalate", {"escalate": "args.amount > 50", "to": "board"}),
+    ):
         here = ground.another(name).staff({**FINANCE, "leo": {}})
         here.queues(desk=_EDITS, board={"ttl": "1h", "reviewers": ["leo"]})
         here.policy({"id": "ask", "escalate": "args.amount < 50"}, {"id": "big", **rule})
@@ -84,10 +87,16 @@ async def an_edit_does_not_switch_the_tool(ground: Ground) -> None:
     act, other = ground.tool(), ground.tool("wipe")
 
     async def agent(ctx: Context) -> str:
-        return str(await ctx.call(act, what="rent", amount=7))
+        return await ctx.call(act, what="rent", amount=7)
 
     waiting = await ground.waits(graph_of(agent, act, other))
-    for edited in ({"tool": "wipe"}, {"name": "wipe"}, {"what": "villa"}, {"amount": 5, "tool": "wipe"}, {"/tool": "wipe"}):
+    for edited in (
+        {"tool": "wipe"},
+        {"name": "wipe"},
+        {"what": "villa"},
+        {"amount": 5, "tool": "wipe"},
+        {"/tool": "wipe"},
+    ):
         await ground.refuses(waiting.review, "ann", Said(True, "so", edited))
     expect(await ground.resumes(waiting) == "waiting", "an edit that was refused moved the run")
     await ground.rules(waiting.review, "ann", Said(True, "so", {"amount": 5}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from remit.probes.ground import DESK, FINANCE, NO, Ground, Waiting, expect
@@ -72,7 +73,10 @@ async def a_delegate_of_the_requester_does_not_approve(ground: Ground) -> None:
     """who asked delegates to a colleague, who approves for them or in their own name"""
     people = {
         **FINANCE,
-        "me": {"groups": ["finance"], "delegates": [{"to": "ann", "until": "2027-01-01"}, {"to": "eve", "until": "2027-01-01"}]},
+        "me": {
+            "groups": ["finance"],
+            "delegates": [{"to": "ann", "until": "2027-01-01"}, {"to": "eve", "until": "2027-01-01"}],
+        },
         "eve": {},
     }
     ground.staff(people)
@@ -95,7 +99,7 @@ async def a_reviewer_who_is_removed_after_claiming_does_not_rule(ground: Ground)
 
 async def an_approval_of_who_is_removed_before_it_is_used_is_asked_again(ground: Ground) -> None:
     """a reviewer approves, and is removed or gets another key before the call runs"""
-    changes = {
+    changes: dict[str, Callable[[Ground], Ground]] = {
         "removed": lambda here: here.staff({name: said for name, said in FINANCE.items() if name != "ann"}),
         "key": lambda here: here.staff(FINANCE, ann="ann's new key"),
         "quorum": lambda here: here.queues(desk=_TWO),

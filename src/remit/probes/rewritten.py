@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from typing import Any
 
@@ -11,11 +12,14 @@ from remit.core.canonical import commitment
 from remit.core.entries import CallDecided, ReviewOpened, ReviewRuled, RunStarted
 from remit.core.graph import agent as named
 from remit.core.tools import call_digest
-from remit.probes.ground import Ground, Waiting, asking, expect, graph_of, paying
+from remit.probes.ground import DESK, Ground, Waiting, asking, expect, graph_of, paying
+from remit.probes.pens import Pen
 from remit.runtime.context import Context
 from remit.verify import verify
 
-_TEXT = "UPDATE entries SET bytes = CAST(replace(CAST(bytes AS TEXT), ?, ?) AS BLOB) WHERE kind = ?"
+_BYTES = "SET bytes = CAST(replace(CAST(bytes AS TEXT), ?, ?) AS BLOB) WHERE instr(CAST(bytes AS TEXT), ?)"
+_TEXT = f"UPDATE entries {_BYTES} AND kind = ?"
+_FILES = f"UPDATE artifacts {_BYTES}"
 _VALUE = "UPDATE payloads SET value = CAST('\"villa\"' AS BLOB) WHERE path = '/args/what'"
 
 
@@ -45,7 +49,10 @@ async def rewritten_arguments_do_not_run_under_the_approval_of_others(ground: Gr
 
 async def what_the_reviewer_could_not_be_shown_can_not_be_approved(ground: Ground) -> None:
     """what reviewers are to be shown is changed in the store, or deleted"""
-    for name, change in (("changed", "UPDATE payloads SET value = CAST('{}' AS BLOB)"), ("gone", "DELETE FROM payloads")):
+    for name, change in (
+        ("changed", "UPDATE payloads SET value = CAST('{}' AS BLOB)"),
+        ("gone", "DELETE FROM payloads"),
+    ):
         here = ground.another(name)
         waiting = await here.waits()
         here.sql(f"{change} WHERE path = '/shown'")
@@ -122,12 +129,25 @@ async def an_approval_is_void_for_another_principal_agent_tool_or_policy(ground:
     for number, (name, (old, new, kind)) in enumerate(fields.items()):
         here = ground.another(f"field-{number}")
         waiting = await here.approved()
-        here.sql((_TEXT, old, new, kind))
+        here.sql((_TEXT, old, new, old, kind))
         await _nothing_runs(here, waiting, name)
-    here = ground.another("files")
-    waiting = await here.approved()
-    here.sql("UPDATE artifacts SET bytes = CAST('{}' AS BLOB)")
-    await _nothing_runs(here, waiting, "the files of the policy set")
+
+
+async def reviewers_that_are_written_into_the_store_are_none(ground: Ground) -> None:
+    """in the store's copy of the policy files a reviewer's key, or the quorum, is replaced"""
+    changes = {
+        "key": (Pen("ann").public.text, Pen("mallory").public.text),
+        "quorum": ('"approvals": 2', '"approvals": 1'),
+    }
+    for name, (old, new) in changes.items():
+        here = ground.another(name).queues(desk={**DESK, "approvals": 2})
+        waiting = await here.waits()
+        old, new = (json.dumps(text)[1:-1] for text in (old, new))  # a file is a text in JSON
+        here.sql((_FILES, old, new, old))
+        said = await here.refuses(waiting.review, "ann", pen="mallory" if name == "key" else "ann")
+        expect("Tampered" in said or "digest" in said, said)
+        await _nothing_runs(here, waiting, f"the {name} in the policy files")
+        expect(not await here.verifies(), f"an auditor doesn't see another {name}")
 
 
 async def an_approval_is_void_for_another_version_of_the_tool_or_the_agent(ground: Ground) -> None:
@@ -151,7 +171,7 @@ async def an_agent_that_renames_its_call_to_an_ungated_tool_does_not_get_the_app
     tools = [first]
 
     async def agent(ctx: Context) -> str:
-        return str(await ctx.call(tools[0], what="rent"))
+        return await ctx.call(tools[0], what="rent")
 
     waiting = await ground.waits(graph_of(agent, first, other))
     await ground.rules(waiting.review, "ann")

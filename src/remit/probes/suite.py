@@ -60,7 +60,7 @@ PROBES: tuple[Probe, ...] = tuple(probe for module in _MODULES for probe in _pro
 
 
 async def attempt(probe: Probe) -> Outcome:
-    """Makes the attack in a temporary folder. Whatever is raised counts as a failure: a probe that breaks shows nothing."""
+    """Makes the attack in a temporary folder. Whatever is raised is a failure: a broken probe shows nothing."""
     clock = System()
     began = clock.monotonic()
     why = trace = ""

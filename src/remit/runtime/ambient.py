@@ -56,6 +56,27 @@ class System:
         return secrets.token_bytes(size)
 
 
+class NeverBack:
+    """Another's clock, but for its time: that never goes back, nor before a moment that is known to have been.
+
+    So what has expired stays expired where the clock of the machine is set back.
+    """
+
+    def __init__(self, ambient: Ambient, known: str) -> None:
+        """Takes the last moment that is known, as `stamp` writes it; "" for none."""
+        self._ambient = ambient
+        self._latest = datetime.fromisoformat(known) if known else datetime.min.replace(tzinfo=UTC)
+        self.monotonic = ambient.monotonic
+        self.sleep = ambient.sleep
+        self.timeout = ambient.timeout
+        self.entropy = ambient.entropy
+
+    def now(self) -> datetime:
+        """The time, in UTC."""
+        self._latest = max(self._latest, self._ambient.now())
+        return self._latest
+
+
 def stamp(moment: datetime) -> str:
     """Writes a moment as entries do: RFC 3339, UTC, microseconds, `Z`; such texts sort by time."""
     utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)

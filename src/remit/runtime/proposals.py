@@ -89,7 +89,7 @@ async def _proposed(journal: Journal, state: ReviewState) -> dict[str, object]:
 
 
 async def fitting_answer(journal: Journal, state: ReviewState, answer: bytes) -> bytes:
-    """Returns an answer that fits the tool's result. Raises BadInput where it doesn't."""
+    """Returns an answer that fits the tool's result, as canonical JSON. Raises BadInput where it doesn't."""
     run = await load_run(journal, state.opened.run)
     call = run.calls.get(state.opened.call)
     if call is None or call.record is None:
@@ -98,8 +98,13 @@ async def fitting_answer(journal: Journal, state: ReviewState, answer: bytes) ->
     # A result is any JSON value: as the one property of an object, it is checked as arguments are.
     schema = {key: value for key, value in spec.result.items() if key == "$defs"}
     whole = {**schema, "type": "object", "properties": {"answer": spec.result}, "required": ["answer"]}
-    _check(whole, {"answer": plain(answer)}, spec)
-    return answer
+    try:
+        value = plain(answer)
+        data = canonical(value)
+    except ValueError as error:
+        raise BadInput(f"the answer is no JSON value: {error}") from error
+    _check(whole, {"answer": value}, spec)
+    return data
 
 
 async def tool_of(journal: Journal, record: CallRecord) -> ToolSpec:

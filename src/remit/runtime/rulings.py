@@ -32,7 +32,7 @@ from remit.core.reading import codes
 from remit.core.reviews import ReviewState, ReviewStatus, apply_review, is_expired
 from remit.core.rulings import answer_digest, groups_of, may_not_rule, statement, unsound
 from remit.errors import BadInput, Claimed, Conflict, JournalError, NotEntitled, Stale, Tampered
-from remit.runtime.ambient import Ambient, stamp
+from remit.runtime.ambient import Ambient, NeverBack, stamp
 from remit.runtime.load import load_review
 from remit.runtime.proposals import edited_call, fitting_answer, standing_arguments
 from remit.runtime.signing import Signer
@@ -129,6 +129,7 @@ async def rule(journal: Journal, ambient: Ambient, review: str, reviewer: Review
         Stale: somebody ruled first, it expired, or it isn't what they looked at any more.
         BadInput: a reason is missing, or the queue doesn't permit what they say.
     """
+    ambient = NeverBack(ambient, await journal.latest())
     state = await load_review(journal, review)
     force = await in_force(journal)
     _check(state, force.people, reviewer, ambient)
@@ -210,6 +211,7 @@ async def _append(
     claimed: bool = False,
 ) -> ReviewState:
     """Appends what `make` says of the review as it is; only if it still is so, under the policy still in force."""
+    ambient = NeverBack(ambient, await journal.latest())
     for _ in range(_TRIES):
         state, force = await load_review(journal, review), await in_force(journal)
         _check(state, force.people, reviewer, ambient, claimed=claimed)
@@ -254,6 +256,10 @@ def _check_said(state: ReviewState, said: Said) -> None:
     terms, place = state.terms, f"queue `{state.queue}`"
     if not said.approved and not said.reason.strip():
         raise BadInput("a denial needs a reason: say it with --reason: the agent and the auditor will read it")
+    if (said.edited or said.answer is not None) and not said.approved:
+        raise BadInput("a denial changes nothing: deny it as it is, or approve it with the edit")
+    if said.edited and said.answer is not None:
+        raise BadInput("a call is edited, or answered in its tool's place: not both")
     if terms.reason and not said.reason.strip():
         raise BadInput(f"{place} wants a reason for every ruling: say it with --reason")
     if said.digest and not state.version.startswith(said.digest.lower()):
