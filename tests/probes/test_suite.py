@@ -46,3 +46,11 @@ def test_the_command_says_which_attacks_got_through_and_a_probe_that_breaks_is_o
     assert "\x1b" not in ended.output
     assert CliRunner().invoke(command.probes, ["fails"]).exit_code == 0
     assert CliRunner().invoke(command.probes, ["nosuch"]).exit_code == 2
+
+
+def test_the_page_has_every_probe_as_it_is() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "probes.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ")[1:] for line in page.splitlines() if line.startswith("|") and line.count(" | ") == 2]
+    assert [(row[0], row[1].removesuffix(" |")) for row in rows[1:]] == [
+        (probe.guarantee, probe.attack) for probe in PROBES
+    ]

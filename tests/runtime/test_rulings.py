@@ -18,6 +18,7 @@ from remit.core.entries import ReviewConsumed, ReviewRuled, seal
 from remit.errors import BadInput, Conflict, JournalError, NotEntitled, OwnershipLost, RunError, Stale, Tampered
 from remit.runtime.views import review_view
 from remit.store.journal import Append, Journal
+from remit.testing import VirtualClock
 
 
 def asking(act: Any, **arguments: Any) -> Any:
@@ -612,3 +613,35 @@ async def test_resume_that_waits_goes_on_with_a_ruling_from_another_process_and_
             assert (await driving).status == "done"
             assert (await world.state(run)).calls["work#0"].status == ("refused" if expires else "settled")
     assert world.did == ["pay"]
+
+
+# --- time ----------------------------------------------------------------------------------------------
+
+
+async def test_a_clock_that_is_set_back_brings_no_expired_approval_back(world: World) -> None:
+    act = world.act()
+    graph = one(asking(act), act)
+    (run, review), (other, late) = await waiting(world, graph), await waiting(world, graph)
+    await world.rule(review)
+    world.clock.advance(3600)
+    assert "expired" in (await resumed(world, graph, other)).output  # somebody writes, so that the journal knows
+    world.clock = VirtualClock(seed=1)
+    with pytest.raises(Stale):
+        await world.rule(late)
+    assert "expired" in (await resumed(world, graph, run)).output
+    assert world.done == []
+    at = [entry.at for entry in await world.entries(f"run/{run}")]
+    assert at == sorted(at)
+
+
+async def test_a_time_that_is_none_stops_everything_rather_than_be_passed_over(world: World) -> None:
+    act = world.act()
+    graph = one(asking(act), act)
+    run, review = await waiting(world, graph)
+    async with await Journal.open(world.url) as journal:
+        stream = f"review/{review}"
+        body = ReviewConsumed(review, run, "work#0", "")
+        for at in ("2026", "2026-01-05T09:00:00", "soon"):
+            await journal.append(Append((seal(stream, await journal.head(stream), at, "gate", body),)))
+            with pytest.raises(Tampered, match="no moment"):
+                await resumed(world, graph, run)

@@ -10,6 +10,8 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
+from remit.errors import Tampered
+
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
@@ -63,9 +65,9 @@ class NeverBack:
     """
 
     def __init__(self, ambient: Ambient, known: str) -> None:
-        """Takes the last moment that is known, as `stamp` writes it; "" for none."""
+        """Takes the last moment that is known, as `stamp` writes it; "" for none. Raises Tampered: it is no moment."""
         self._ambient = ambient
-        self._latest = datetime.fromisoformat(known) if known else datetime.min.replace(tzinfo=UTC)
+        self._latest = _moment(known) if known else datetime.min.replace(tzinfo=UTC)
         self.monotonic = ambient.monotonic
         self.sleep = ambient.sleep
         self.timeout = ambient.timeout
@@ -75,6 +77,16 @@ class NeverBack:
         """The time, in UTC."""
         self._latest = max(self._latest, self._ambient.now())
         return self._latest
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+        if stamp(moment) == text:
+            return moment
+    except (ValueError, OverflowError):
+        pass
+    raise Tampered(f"the journal's last entry says that it is of `{text}`: that is no moment as Remit writes one")
 
 
 def stamp(moment: datetime) -> str:
