@@ -1,4 +1,4 @@
-"""How approvals failed elsewhere, where `remit.probes` doesn't try it in the same way. A name says what must not happen."""
+"""How approvals failed elsewhere, where `remit.probes` does not try just that. A name says what must not happen."""
 
 from __future__ import annotations
 
