@@ -50,6 +50,7 @@ def test_the_command_says_which_attacks_got_through_and_a_probe_that_breaks_is_o
 
 def test_the_page_has_every_probe_as_it_is() -> None:
     page = (Path(__file__).parents[2] / "docs" / "probes.md").read_text(encoding="utf-8")
+    page = page[page.index("## What is tried") : page.index("## What they found")]
     rows = [line.split(" | ")[1:] for line in page.splitlines() if line.startswith("|") and line.count(" | ") == 2]
     assert [(row[0], row[1].removesuffix(" |")) for row in rows[1:]] == [
         (probe.guarantee, probe.attack) for probe in PROBES
