@@ -1,6 +1,6 @@
 """Measures backtests over a synthetic journal: decisions a second on one core, and memory; and explanations.
 
-    python bench/backtest.py [--calls 1000000] [--keep FILE]
+    python bench/backtest.py [--calls 200000] [--keep FILE]
 
 The budget: 30,000 decisions a second, all in: reading rows, their values, deciding, comparing. And memory that does not
 grow with the journal. An explanation takes under 200 microseconds. Prints a table in Markdown.
@@ -50,7 +50,7 @@ rules:
     f"  - {{id: deny-{n}, tools: [pay], deny: 'args.amount > {20_000 + n} && args.currency == \"C{n}\"'}}\n"
     for n in range(17)
 )
-FILES = {"payments.yaml": RULES, "queues.yaml": "queues:\n  finance: {}\n"}
+FILES = {"payments.yaml": RULES, "queues.yaml": "single_operator: true\nqueues:\n  finance: {}\n"}
 LOOSER = {**FILES, "payments.yaml": RULES.replace("1000 &&", "1500 &&").replace("> 1000", "> 1500")}
 FACTS = {"supplier": {"type": "object", "properties": {"known": {"type": "boolean"}}, "required": ["known"]}}
 
@@ -146,6 +146,8 @@ def _run(run: int, count: int, rules: PolicySet) -> Iterator[tuple[str, bytes, s
             sealed = seal(stream, head, AT, "tool:pay", e.CallSettled(call.id, True, milliseconds=3))
             head = sealed.head
             yield sealed.kind, sealed.bytes, sealed.hash, {}
+    sealed = seal(stream, head, AT, "worker:bench", e.RunFinished(True))
+    yield sealed.kind, sealed.bytes, sealed.hash, {}
 
 
 async def backtest(path: Path, files: dict[str, str]) -> Report:
@@ -183,7 +185,7 @@ def explaining() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measures backtests.")
-    parser.add_argument("--calls", type=int, default=1_000_000)
+    parser.add_argument("--calls", type=int, default=200_000)
     parser.add_argument("--keep", type=Path, help="Where the journal is made, or found; kept afterwards.")
     parser.add_argument("--only", type=Path)
     parser.add_argument("--looser", action="store_true")

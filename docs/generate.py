@@ -20,9 +20,10 @@ import click
 from remit.cli import cli
 from remit.core import entries
 from remit.core.entries import facts, policies, reviews, runs, stores
-from remit.core.lifecycle import CALLS, REVIEWS, TASKS
+from remit.core.lifecycle import CALLS, TASKS
 from remit.core.policyfiles import json_schema
 from remit.core.purposes import json_schema as purposes_schema
+from remit.core.reviews import REVIEWS
 from remit.policykit.casefiles import cases_schema
 from remit.policykit.toolset import tools_schema
 
@@ -126,6 +127,7 @@ def policy_keys() -> str:
     kinds = {
         "Policies: `*.yaml`": json_schema("policy"),
         "Queues: `queues.yaml`": json_schema("queues"),
+        "Reviewers: `reviewers.yaml`": json_schema("reviewers"),
         "Cases: `*.cases.yaml`": cases_schema(),
         "Tools: `tools.yaml`": tools_schema(),
         "Purposes: `purposes.yaml`": purposes_schema(),

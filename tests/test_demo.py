@@ -41,7 +41,9 @@ def test_the_demo_tells_the_whole_story_whatever_the_settings_are(tmp_path: Path
         "LT121000011101001000 is not an account of Lumen Éclairage SARL",
         "2. Three payments wait for people",
         "$ remit review list",
-        "3. A person rules",
+        "3. Two people rule",
+        "1 of 2 have approved it as it stands",
+        "--key people/bob",
         "a ruling is final",
         "4. Another process goes on",
         "3 documents are paid, 5130.60 EUR in all",
@@ -63,6 +65,14 @@ def test_the_demo_tells_the_whole_story_whatever_the_settings_are(tmp_path: Path
     again = demo(tmp_path, "--keep", "kept")
     assert again.returncode == 2 and "`kept` is not empty" in again.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"remit.toml", "kept"}
+
+
+def test_where_no_keys_can_be_made_it_is_played_by_one_person_and_says_so(tmp_path: Path) -> None:
+    done = demo(tmp_path, PATH=str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    told = " ".join(done.stdout.split())
+    assert "3. A person rules" in told and "played in single-operator mode: nothing is signed" in told
+    assert "export holds" in told and "export DOES NOT HOLD" in told and "people/" not in told
 
 
 def test_the_wheel_has_the_demo_the_skeleton_and_the_types(tmp_path: Path) -> None:

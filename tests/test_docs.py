@@ -233,8 +233,8 @@ def test_the_help_texts_are_what_the_command_prints(generate: ModuleType) -> Non
 def test_the_table_of_exit_codes_is_the_programs() -> None:
     text = (DOCS / "reference/cli.md").read_text(encoding="utf-8")
     codes = {int(code) for code in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)}
-    known = {cli.DONE, cli.FAILED, cli.USAGE, cli.UNKNOWN, cli.STALE, cli.WAITING}
-    assert codes == known | {cli.INTERRUPTED, cli.TERMINATED}
+    known = {cli.DONE, cli.FAILED, cli.USAGE, cli.TIMED_OUT, cli.NOT_ENTITLED, cli.UNKNOWN, cli.CLAIMED, cli.STALE}
+    assert codes == known | {cli.WAITING, cli.INTERRUPTED, cli.TERMINATED}
 
 
 def test_the_table_of_settings_is_the_programs() -> None:
@@ -278,18 +278,30 @@ def test_the_table_of_json_keys_is_what_the_commands_print(
     CliRunner().invoke(cli.cli, ["init"])
     assert remit("policy check") and remit("policy test")
     assert remit("policy explain", "--case", "notes.cases.yaml#1")
+    assert remit("policy analyse") and remit("policy ask", "outcome == ALLOW")
     (tmp_path / "other").mkdir()
     for path in (tmp_path / "policies").glob("*.yaml"):
         (tmp_path / "other" / path.name).write_text(path.read_text().replace("1000", "10"))
     assert remit("policy diff", "other")
+    more = "{edit: [name], respond: true, hand_on_to: [others], may_also_rule: [released]}\n  others: {}\n"
+    Path("policies/queues.yaml").write_text(f"single_operator: true\nqueues:\n  editors: {more}", encoding="utf-8")
     assert remit("keys new", "example.com/notes") and remit("keys rotate") and remit("keys list")
     run = str(remit("run", "--input", "topic=tea")[0]["run"])
     CliRunner().invoke(cli.cli, ["run", "--input", "topic=mint"])
     first, second = (str(row["review"]) for row in remit("review list"))
-    assert remit("review show", first) and remit("review approve", first)
+    keys.pop("review watch")  # never ends: tests/cli/test_following.py looks at its rows
+    assert remit("review next") and remit("queue list") and remit("queue stats")
+    assert remit("review show", first) and remit("review approve", first) and remit("review wait", first)
     assert remit("resume", run)
     assert remit("review deny", second, "--reason", "no")
     assert remit("work", "--once")
+    for topic in ("sage", "dill", "rue"):
+        CliRunner().invoke(cli.cli, ["run", "--input", f"topic={topic}"])
+    found = CliRunner().invoke(cli.cli, ["review", "list", "--json"])
+    third, fourth, fifth = (str(row["review"]) for row in json.loads(found.stdout))
+    assert remit("review whoami") and remit("review claim", third) and remit("review release", third)
+    assert remit("review comment", third, "well") and remit("review edit", third, "--set", "name=basil")
+    assert remit("review respond", fourth, "--value", "true") and remit("review handon", fifth, "others")
     assert remit("runs list") and remit("runs show", run) and remit("runs graph", run)
     call = f"{run}/take-notes#0"
     assert remit("audit trace", call) and remit("audit prove", call) and remit("audit tiles", "log")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,14 @@ class Books:
         said = self._shell.run(*command, "--json", **where) if drives else self._shell(*command, "--json")
         assert said.code == code, said.out + said.err
         return said.rows
+
+    def at_once(self, *command: str, **each: tuple[str, ...]) -> list[int]:
+        """Types a command at the terminals of several people at once; returns their exit codes, in order."""
+        typed = each or {name: () for name in ("ann", "bob", "cat")}
+        started = [
+            self._shell.start(*command, *words, "--key", f"people/{name}", "--json") for name, words in typed.items()
+        ]
+        return [one.end() for one in started]
 
     def payments(self) -> list[tuple[str, str, str, str, str]]:
         """What was booked, in that order."""
@@ -95,6 +105,45 @@ def test_the_example_pays_what_it_may_and_nothing_twice(books: Books) -> None:
     books.remit("audit", "export", "--all", "-o", "export.zip")
     (found,) = books.remit("audit", "verify", "export.zip")
     assert found["ok"] and (found["decisions"], found["effects"], found["approvals"]) == (26, 20, 1)
+
+
+def test_finance_needs_two_people_who_claim_and_edit_from_three_terminals_at_once(books: Books) -> None:
+    staff = [sys.executable, "examples/payables/staff.py", "policies", "people"]
+    subprocess.run(staff, cwd=books.folder, check=True)
+    (report,) = books.remit("run", "--input", "invoices=examples/payables/invoices", code=8)
+    (view,) = books.remit("runs", "show", report["run"])
+    escalated = [call for call in calls(view, "pay") if call["outcome"] == "escalate"]
+    large, credit, unknown = (call["reviews"][0]["review"] for call in escalated)
+
+    assert sorted(books.at_once("review", "claim", large)) == [0, 6, 6]
+    (found,) = books.remit("review", "show", large)
+    holder = found["claimed_by"]
+    second, third = (name for name in ("ann", "bob", "cat") if name != holder)
+    # Each wants another amount: the holder's is what is proposed, whoever comes first.
+    amounts = {"ann": "4801.00", "bob": "4802.00", "cat": "4803.00"}
+    edits = {name: ("--set", f"amount={amount}") for name, amount in amounts.items()}
+    assert books.at_once("review", "edit", large, **edits) == [0 if name == holder else 6 for name in amounts]
+    # Two more edit what is proposed now, and say so: one wins, and the other has to look again.
+    (found,) = books.remit("review", "show", large)
+    more = {
+        name: ("--set", f"amount={amounts[name][:-2]}50", "--if-digest", found["version"]) for name in (second, third)
+    }
+    codes = books.at_once("review", "edit", large, **more)
+    assert sorted(codes) == [0, 7]
+    winner = (second, third)[codes.index(0)]
+    paid = f"{amounts[winner][:-2]}50"
+    (found,) = books.remit("review", "show", large)
+    assert (found["args"]["amount"], found["approvals"], found["status"]) == (paid, 1, "open")
+    (found,) = books.remit("review", "approve", large, "--if-digest", found["version"], "--key", f"people/{holder}")
+    assert found["status"] == "approved"
+
+    for review in (credit, unknown):
+        assert sorted(books.at_once("review", "deny", review, "--reason", "not ordered")) == [0, 7, 7]
+    (done,) = books.remit("resume", report["run"])
+    assert done["output"]["paid"] == 3 and books.payments()[-1][3] == paid
+    books.remit("audit", "export", "--all", "-o", "export")
+    (checked,) = books.remit("audit", "verify", "export")
+    assert checked["ok"] and checked["rulings"] == 5
 
 
 @pytest.mark.skipif(not PUBLIC.is_dir(), reason=f"the public invoices are not at {PUBLIC}")

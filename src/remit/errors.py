@@ -9,6 +9,8 @@
     |   |-- PolicyError        a policy set that can't be loaded (carries every problem)
     |   |-- SettingsError      remit.toml, a variable or an option is wrong
     |   |-- UnknownId          no such run, review or call (or a prefix that fits several)
+    |   |-- NotEntitled        this person may not do that
+    |   |-- Claimed            somebody else has claimed it
     |   `-- Stale              it was there, but it has expired or changed since
     |-- JournalError           the journal can't be read or written as it should be
     |   |-- Conflict           somebody else appended first
@@ -101,6 +103,14 @@ class SettingsError(BadInput):
 
 class UnknownId(BadInput):
     """No such run, review or call, or a prefix that fits several."""
+
+
+class NotEntitled(BadInput):
+    """This person may not do that."""
+
+
+class Claimed(BadInput):
+    """Somebody else has claimed it."""
 
 
 class Stale(BadInput):

@@ -21,10 +21,14 @@ from remit.core.canonical import canonical, commitment, plain
 from remit.core.decide import Approval, Verdict, decide
 from remit.core.entries import Entry, Head, Outcome, follow, unseal
 from remit.core.facts import roots
-from remit.core.lifecycle import CallState, CallStatus, ReviewState, ReviewStatus, RunState, RunStatus, State, apply
+from remit.core.judging import Judged, Standing, is_asked_by, judge
+from remit.core.lifecycle import CallState, CallStatus, RunState, RunStatus, State, apply
 from remit.core.merkle import Frontier
 from remit.core.notes import VerifierKey
+from remit.core.people import People
 from remit.core.recorded import RecordedPolicies
+from remit.core.reviews import ReviewState, ReviewStatus
+from remit.core.rulings import unsound
 from remit.core.tools import Repeat, ToolSpec, call_digest, idempotency_key
 from remit.errors import RemitError, Tampered
 
@@ -58,6 +62,8 @@ class Verification:
     """How many decisions were made again from their recorded facts, with the same verdict."""
     effects: int = 0
     approvals: int = 0
+    rulings: int = 0
+    """How many rulings' signatures hold, by reviewers who might rule then."""
     signed: tuple[str, ...] = ()
     """Names of the keys that signed it; empty where nobody did."""
     tree: str = ""
@@ -113,6 +119,7 @@ class _Verifier:
         self._artifacts: dict[str, bytes] = {}
         self._policies: dict[str, list[RecordedPolicies]] = {}
         self._single_operator = False
+        self._last = ""
         self._args: dict[str, dict[str, dict[str, object]]] = {}
         self._used: dict[str, str] = {}
         self._missing: dict[tuple[str, int, str], str] = {}
@@ -304,6 +311,7 @@ class _Verifier:
         body, state = entry.body, self._states.get(entry.stream)
         if isinstance(body, e.PolicyLoaded):
             self._single_operator = body.single_operator
+            self._last = body.digest
             self._policies.setdefault(body.digest, []).append(RecordedPolicies(body, self._artifacts))
         elif isinstance(body, e.Erased):
             words = f"erased by {body.by} at {entry.at}"
@@ -324,16 +332,31 @@ class _Verifier:
         elif isinstance(body, e.CallDecidedAgain):
             call = before.calls[body.id]
             policies = self._policies.get(body.verdict.policies)
-            approval = self._approved(place, entry, call, body.rulings, used=bool(body.key))
+            judged = self._approved(place, entry, call, body.rulings, body.verdict.policies, used=bool(body.key))
+            approval = judged.approval
+            if judged.standing is Standing.ANSWERED:
+                self._bad(place, "a reviewer answered in the tool's place, and it was decided all the same")
+            if judged.edit != (body.edited, body.editor, body.digest):
+                self._bad(place, "what was decided is not what the reviewers approved")
             if policies and not policies[-1].single_operator and any(map(self._is_single_operator, body.rulings)):
                 self._bad(place, "it rests on a ruling in single-operator mode, which its policy set has switched off")
             if call.record is not None:
+                self._edited(place, state, body, values)
                 args = self._args.get(entry.stream, {}).get(body.id)
-                self._decided(place, call.record, args, body.verdict, body.key, values, approval)
+                record = state.calls[body.id].current or call.record
+                self._decided(place, record, args, body.verdict, body.key, values, approval)
+        elif isinstance(body, e.CallAnswered):
+            call = before.calls[body.id]
+            judged = self._approved(place, entry, call, body.rulings, used=True)
+            if judged.standing is not Standing.ANSWERED or judged.answer != (body.result, body.reviewer):
+                self._bad(place, "it is not the answer that a reviewer gave, or that answer doesn't count")
+            self._args.get(entry.stream, {}).pop(body.id, None)
         elif isinstance(body, e.CallIntendedAgain):
             call = before.calls[body.id]
             if body.because == "ruled":
-                self._approved(place, entry, call, body.rulings, used=True)
+                judged = self._approved(place, entry, call, body.rulings, used=True)
+                if judged.approval is None or not judged.approval.disclosed:
+                    self._bad(place, "it was run again on an approval that doesn't count")
             elif not self._may_repeat(call, body.because):
                 self._bad(place, "it was run again by guess: neither its tool nor a person permits that")
             if body.key != call.key:
@@ -346,23 +369,37 @@ class _Verifier:
         review = self._states[entry.stream]
         if not isinstance(review, ReviewState):
             return
-        if entry.at >= review.opened.expires:
-            self._bad(place, f"ruled after the review expired at {review.opened.expires}")
         if set(body.disclosed) != {hit.digest for hit in review.opened.disclosed}:
             self._bad(place, "the rules it says were shown are not the rules that the review shows")
-        if not body.single_operator:
-            self._bad(place, "an unsigned ruling that wasn't made in single-operator mode")
-        elif not self._single_operator:
+        if body.single_operator and not self._single_operator:
             self._bad(place, "made in single-operator mode, which no policy set had switched on")
+        if body.policies or not body.single_operator:
+            loaded = self._policies.get(body.policies)
+            if not body.signature:
+                if not body.single_operator:
+                    self._bad(place, "an unsigned ruling that wasn't made in single-operator mode")
+            elif not loaded:
+                self._bad(place, "the policy set whose reviewers it names was not loaded before it")
+            elif why := unsound(loaded[-1].people(), review, body, entry.at):
+                self._bad(place, why)
+            else:
+                self._done.rulings += 1
 
     def _approved(
-        self, place: str, entry: Entry, call: CallState, rulings: tuple[e.Ruling, ...], *, used: bool
-    ) -> Approval:
+        self,
+        place: str,
+        entry: Entry,
+        call: CallState,
+        rulings: tuple[e.Ruling, ...],
+        policies: str = "",
+        *,
+        used: bool,
+    ) -> Judged:
         """Checks that every review of the call was approved: for it, in time, and for the first time."""
         named = {ruling.review: ruling.hash for ruling in rulings}
         if not named or set(named) != set(call.reviews):
             self._bad(place, "it doesn't rest on a ruling in each of the call's reviews")
-        disclosed: dict[str, frozenset[str]] = {}
+        found = []
         for id, hash in named.items():
             review = self._states.get(f"review/{id}")
             if not isinstance(review, ReviewState) or review.ruled is None or review.ruling != hash:
@@ -370,18 +407,43 @@ class _Verifier:
                 continue
             if not review.ruled.approved:
                 self._bad(place, f"review `{id}` was denied by {review.ruled.reviewer}")
-            if call.record is None or review.ruled.digest != call.record.digest:
+            if call.record is None or call.current is None:
+                continue
+            if call.current.digest not in (review.opened.digest, review.version):
                 self._bad(place, f"the ruling on review `{id}` is for another call")
-            if entry.at >= review.opened.expires:
-                self._bad(place, f"the approval in review `{id}` had expired at {review.opened.expires}")
+            if entry.at >= review.expires:
+                self._bad(place, f"the approval in review `{id}` had expired at {review.expires}")
+            run = self._states.get(entry.stream)
+            if isinstance(run, RunState) and not is_asked_by(review, run.started, call.record.agent):
+                self._bad(place, f"review `{id}` doesn't say truly who asked")
             if used and id in self._used:
                 self._bad(place, f"the approval in review `{id}` was used before, at {self._used[id]}")
             if used:
                 self._used[id] = place
-            queue = review.opened.queue
-            disclosed[queue] = disclosed.get(queue, frozenset()) | frozenset(review.ruled.disclosed)
+            found.append(review)
         self._done.approvals += used
-        return Approval(disclosed)
+        digest = call.current.digest if call.current else ""
+        # An entry that names no policy set is held to the one that the ruling names.
+        named_by = [review.ruled.policies for review in found if review.ruled is not None]
+        return judge(found, digest, entry.at, self._people(policies or "".join(named_by[:1])))
+
+    def _people(self, policies: str) -> People | None:
+        """Who was in charge when it was decided; of an entry that names no policy set, by the last one before it."""
+        loaded = self._policies.get(policies or self._last)
+        return loaded[-1].people() if loaded else None
+
+    def _edited(self, place: str, state: RunState, body: e.CallDecidedAgain, values: Mapping[str, bytes]) -> None:
+        """Checks that what a reviewer changed is what is decided from here on."""
+        if not body.edited:
+            return
+        call = state.calls[body.id].current
+        if call is None or call_digest(state.run, state.started.principal, call) != body.digest:
+            self._bad(place, "the edited call's digest is not the digest of what it says")
+        known = self._args.get(f"run/{state.run}", {})
+        if any(f"/edited/{name}" not in values for name in body.edited):
+            known.pop(body.id, None)  # then it can't be decided again
+        elif body.id in known:
+            known[body.id] = {**known[body.id], **{name: plain(values[f"/edited/{name}"]) for name in body.edited}}
 
     def _is_single_operator(self, ruling: e.Ruling) -> bool:
         review = self._states.get(f"review/{ruling.review}")
@@ -402,7 +464,7 @@ class _Verifier:
         if call.status is CallStatus.IN_DOUBT and not body.ok:
             return  # given up: there was no further effect
         self._done.effects += 1
-        digest = call.record.digest if call.record else ""
+        digest = call.current.digest if call.current else ""
         if call.verdict is None or call.verdict.outcome is not Outcome.ALLOW:
             self._bad(place, "an effect without an allow verdict before it")
         elif call.key != idempotency_key(digest):

@@ -264,7 +264,7 @@ from app import graph
 
 from remit import Runtime
 from remit.runtime.ambient import System
-from remit.runtime.rulings import rule
+from remit.runtime.rulings import Reviewer, Said, rule
 
 HOSTILE = {HOSTILE!r}
 
@@ -279,7 +279,7 @@ async def main():
         denied = await go(amounts=[5000])
         waiting = await go(amounts=[3, 20])
         refused = await go(amounts=[30])
-        await rule(runtime.journal, System(), refused.reviews[0], approved=False, reviewer="bob", reason="no money")
+        await rule(runtime.journal, System(), refused.reviews[0], Reviewer("bob"), Said(False, "no money"))
         await runtime.resume(refused.run)
         await runtime.run(
             graph, {{"to": HOSTILE, "amounts": [40], "why": HOSTILE}}, principal=HOSTILE, target="app.py:graph"

@@ -22,6 +22,7 @@ RUN = {
     "problem",
 }  # fmt: skip
 REVIEW = {
+    "approvals", "needed", "claimed", "claimed_until", "priority",
     "review", "status", "run", "call", "tool", "queue", "opened", "expires", "reviewer", "ruled", "in_doubt", "problem",
 }  # fmt: skip
 RUN_VIEW = {
@@ -33,7 +34,10 @@ CALL_VIEW = {
     "because", "attempts", "ok", "result", "cause", "error",
 }  # fmt: skip
 REVIEW_VIEW = {
+    "rulings", "comments", "version", "approvals", "needed", "needed_of", "may_edit", "may_respond", "hands_on_to",
+    "claimed_by", "claimed_until", "priority",
     "review", "status", "queue", "run", "call", "tool", "opened", "expires", "in_doubt", "digest", "rules", "shown",
+    "args", "seen", "starter", "denials", "denials_needed", "then_to",
     "ruling",
 }  # fmt: skip
 SHOWN = {

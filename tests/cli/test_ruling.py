@@ -9,6 +9,8 @@ from pathlib import Path
 
 from shops import POLICY, QUEUES, Shell, environment
 
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBdCVPf9Jt8du6FfFFpFitRK/ZCoQqSqMGesFImm4vp6"
+
 
 def waiting(shell: Shell, amount: int = 20) -> tuple[str, str]:
     """A run that waits, and the review that it waits for."""
@@ -23,7 +25,9 @@ def test_an_approval_lets_the_run_go_on_once(shell: Shell) -> None:
     said = shell("review", "approve", review[:6], "--reason", "agreed", "--json")
     (view,) = said.rows
     assert said.code == 0 and view["status"] == "approved"
-    assert set(view["ruling"]) == {"approved", "reviewer", "at", "reason", "single_operator"}
+    assert set(view["ruling"]) == {
+        "approved", "reviewer", "on_behalf", "at", "reason", "edited", "answers", "answer", "signed", "single_operator",
+    }  # fmt: skip
     assert (view["ruling"]["reason"], view["ruling"]["single_operator"]) == ("agreed", True)
     assert shell("review", "list").err == "nothing waits for a review\n"
     assert shell("resume", run).code == 0
@@ -63,10 +67,16 @@ def test_a_denial_says_why_or_is_2(shell: Shell) -> None:
 
 
 def test_without_single_operator_mode_nobody_rules_unsigned(shell: Shell) -> None:
-    shell.write({"policies/queues.yaml": QUEUES.replace("single_operator: true", "")})
+    queues = "".join(line + "\n" for line in QUEUES.splitlines() if "single_operator" not in line)
+    shell.write(
+        {
+            "policies/queues.yaml": queues + "    reviewers: [ann]\n",
+            "policies/reviewers.yaml": f'reviewers: {{ann: {{keys: [{{key: "{KEY}"}}]}}}}',
+        }
+    )
     _, review = waiting(shell)
     said = shell("review", "approve", review)
-    assert said.code == 2 and "`single_operator: true`" in said.err
+    assert said.code == 4 and "`single_operator: true`" in said.err
     assert shell("review", "list", "--json").rows[0]["status"] == "open"
 
 

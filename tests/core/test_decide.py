@@ -320,7 +320,7 @@ rules:
 
 
 def pay(amount: object, *rows: int) -> Verdict:
-    files = {"p.yaml": TEXT, "queues.yaml": "queues: {finance: {}}"}
+    files = {"p.yaml": TEXT, "queues.yaml": "single_operator: true\nqueues: {finance: {}}"}
     loaded = load_policies(files, [PAY], lambda tool: {"args": tool.arguments})
     return decide("pay", {"args": {"amount": amount, "rows": list(rows)}}, loaded)
 

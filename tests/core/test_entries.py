@@ -48,7 +48,11 @@ def of_type(annotation: Any) -> st.SearchStrategy[Any]:
             return st.tuples(of_type(first), *map(of_type, others))
         return st.lists(of_type(first), max_size=2).map(tuple)
     if get_origin(annotation) is dict:
-        return st.dictionaries(st.from_regex(r"[A-Za-z_]\w{0,5}", fullmatch=True).filter(str.isascii), TEXT, max_size=3)
+        return st.dictionaries(
+            st.from_regex(r"[A-Za-z_]\w{0,5}", fullmatch=True).filter(str.isascii),
+            of_type(get_args(annotation)[1]),
+            max_size=3,
+        )
     if get_args(annotation):
         return st.one_of(*(of_type(one) for one in get_args(annotation)))
     if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
@@ -76,6 +80,8 @@ def example_of(annotation: Any, name: str) -> Any:
     if get_origin(annotation) is tuple:
         return tuple(example_of(one, name) for one in get_args(annotation) if one is not ...)
     if get_origin(annotation) is dict:
+        if get_args(annotation)[1] is int:
+            return {"b": 1, "a": 2}
         return {"b": HASH, "a": 'é\u2028\U0001f600\x1f\x7f"\\/'}
     if get_args(annotation):
         return example_of(get_args(annotation)[0], name)
@@ -222,10 +228,12 @@ def test_every_field_that_is_a_commitment_is_found_by_its_path() -> None:
         "task.finished": {"/output", "/error"},
         "call.decided": {"/args/a", "/args/b", "/facts", "/reasons", "/findings"},
         "call.rejected": {"/args", "/error"},
-        "call.decided_again": {"/facts", "/reasons"},
+        "call.decided_again": {"/edited/a", "/edited/b", "/facts", "/reasons"},
+        "call.answered": {"/result"},
         "call.settled": {"/result", "/error", "/findings", "/original"},
         "review.opened": {"/shown"},
-        "review.ruled": {"/reason"},
+        "review.commented": {"/comment"},
+        "review.ruled": {"/answer", "/edited/a", "/edited/b", "/reason"},
         "store.erased": {"/reason"},
         "store.key_retired": {"/reason"},
     }

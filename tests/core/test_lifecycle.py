@@ -14,11 +14,8 @@ from remit.core import entries as e
 from remit.core.entries import Entry, Fact, Head, Outcome, seal, unseal
 from remit.core.lifecycle import (
     CALLS,
-    REVIEWS,
     TASKS,
     CallStatus,
-    ReviewState,
-    ReviewStatus,
     RunState,
     RunStatus,
     State,
@@ -29,6 +26,7 @@ from remit.core.lifecycle import (
     parent_of,
     standing,
 )
+from remit.core.reviews import REVIEWS, ReviewState, ReviewStatus
 from remit.errors import Tampered
 
 AT = "2026-01-05T09:00:00.000000Z"
@@ -120,6 +118,7 @@ CALL_EVENTS: list[tuple[str, Fact]] = [
     ("escalated", again(Outcome.ESCALATE)),
     ("allowed", again(Outcome.ALLOW)),
     ("refused", e.CallRefused("work#0", "ruled")),
+    ("answered", e.CallAnswered("work#0", HASH, "ann", ())),
     ("settled", e.CallSettled("work#0", True, result=HASH)),
     ("settled", e.CallSettled("work#0", False, error=HASH, cause="ValueError")),
     ("in doubt", e.CallInDoubt("work#0", "v3")),
@@ -186,9 +185,15 @@ REVIEW_EVENTS: dict[str, Fact] = {
     "expired": e.ReviewExpired("v1"),
     "consumed": e.ReviewConsumed("v1", "r1", "work#0", HASH),
     "withdrawn": e.ReviewWithdrawn("v1", "refused"),
+    "claimed": e.ReviewClaimed("v1", "ann", "2026-01-05T09:30:00.000000Z"),
+    "released": e.ReviewReleased("v1", "ann"),
+    "commented": e.ReviewCommented("v1", "ann", HASH),
+    "handed on": e.ReviewHandedOn("v1", "board", "2026-01-06T09:00:00.000000Z", e.Terms(), "ann"),
+    "voted": e.ReviewRuled("v1", HASH, False, "ann"),
 }
 REVIEW_PATHS: dict[ReviewStatus, tuple[str, ...]] = {
     ReviewStatus.OPEN: (),
+    ReviewStatus.CLAIMED: ("claimed",),
     ReviewStatus.APPROVED: ("approved",),
     ReviewStatus.DENIED: ("denied",),
     ReviewStatus.EXPIRED: ("expired",),
@@ -199,11 +204,15 @@ REVIEW_PATHS: dict[ReviewStatus, tuple[str, ...]] = {
 
 @pytest.mark.parametrize(("status", "event"), list(itertools.product(ReviewStatus, REVIEW_EVENTS)))
 def test_a_review_changes_as_its_table_says_and_in_no_other_way(status: ReviewStatus, event: str) -> None:
-    before = folded(None, OPENED, *(REVIEW_EVENTS[one] for one in REVIEW_PATHS[status]))
+    terms = e.Terms(denials=2 if event == "voted" else 1, hand_on_to=("board",))
+    path = [REVIEW_EVENTS[one] for one in REVIEW_PATHS[status]]
+    if status is ReviewStatus.DENIED and event == "voted":
+        path.append(e.ReviewRuled("v1", HASH, False, "bob"))
+    before = folded(None, msgspec.structs.replace(OPENED, terms=terms), *path)
     assert before.status is status
     after = REVIEWS.get((status, event))
     if after is None:
-        with pytest.raises(Tampered, match=f"what is {status} can't be {event}"):
+        with pytest.raises(Tampered, match=f"what is {status} can't be"):
             folded(before, REVIEW_EVENTS[event])
         return
     assert folded(before, REVIEW_EVENTS[event]).status is after

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from remit.core.entries import KINDS
-from remit.core.lifecycle import CALLS, REVIEWS, CallStatus
+from remit.core.lifecycle import CALLS, CallStatus
+from remit.core.reviews import REVIEWS
 from remit.export import standalone
 
 EVENTS = {

@@ -31,7 +31,7 @@ from remit import Runtime
 from remit.runtime import policyfolder
 from remit.runtime.ambient import System, stamp
 from remit.runtime.registry import Registry
-from remit.runtime.rulings import rule
+from remit.runtime.rulings import Reviewer, Said, rule
 from remit.runtime.target import load_graph
 from remit.runtime.views import review_view
 from remit.store import writer
@@ -92,7 +92,7 @@ async def live(folder: Path) -> dict[str, Any]:
             for review in report.reviews:
                 shown = (await review_view(runtime.journal, review))["shown"]
                 approved = shown["args"]["document"] == "invoice"
-                await rule(runtime.journal, System(), review, approved=approved, reviewer="ann", reason="so")
+                await rule(runtime.journal, System(), review, Reviewer("ann"), Said(approved, "so"))
         return {"status": report.status, "output": report.output}
 
 

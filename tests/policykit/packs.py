@@ -65,7 +65,7 @@ POLICY = dedent(
     """
 )
 
-QUEUES = "queues:\n  support: {}\n"
+QUEUES = "single_operator: true\nqueues:\n  support: {}\n"
 
 CASES = dedent(
     """\

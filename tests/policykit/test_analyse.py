@@ -46,7 +46,7 @@ def tools() -> Toolset:
 
 def load(*rules: str) -> Any:
     text = "policy: p\nrules:\n" + "".join(f"  - id: r{number}\n{rule}" for number, rule in enumerate(rules))
-    return tools().load({"p.yaml": text, "queues.yaml": "queues: {q: {}, s: {}}\n"})
+    return tools().load({"p.yaml": text, "queues.yaml": "{single_operator: true, queues: {q: {}, s: {}}}\n"})
 
 
 def rule(effect: str, condition: str, tool: str = "pay", to: str = "q") -> str:

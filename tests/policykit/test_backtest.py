@@ -245,3 +245,18 @@ def test_what_is_no_entry_or_no_value_stops_a_backtest_with_words() -> None:
     for bad in (row._replace(data=b"{}"), row._replace(values=b'{"/facts":'), row._replace(data=row.data[:-9])):
         with pytest.raises(Tampered, match="after 0 decisions, an entry can't be read"):
             run(story, FILES, [bad])
+
+
+def test_provenance_that_was_not_recorded_is_not_guessed() -> None:
+    story = Story([GOOD, {**GOOD, "amount": "60"}], tools(), FILES)
+    rule = "  - {id: read, tools: [refund], deny: args.amount > 50 && provenance.order.untrusted}\n"
+    report = run(story, {**FILES, "refunds.yaml": POLICY + rule})
+    assert (report.same, dict(report.undecided)) == (1, {"`provenance` was not recorded then": 1})
+
+
+def test_nothing_is_kept_of_a_run_that_is_over_though_nobody_answered() -> None:
+    story = Story([{**GOOD, "amount": "60"}] * 3, tools(), FILES)
+    made = Backtest(FILES, story.loaded)
+    made.feed([*story.rows, story._entry("run/r", e.RunFinished(False), {})])
+    assert made.done.reviews == 3
+    assert not made._waiting and not made._asked and not made._queues

@@ -235,3 +235,39 @@ def test_tools_without_a_description_are_the_pessimistic_ones() -> None:
     spec = read_tools("tools.yaml", "tools:\n  x: {}\n").specs["x"]
     assert (spec.effect.value, spec.repeat.value) == ("destroy", "once")
     assert TOOLS
+
+
+FLOW = """policy: p
+rules:
+  - {id: allow, tools: [refund], allow: true}
+  - {id: read, tools: [refund], deny: provenance.order.untrusted, because: "{{provenance.order.says}}"}
+  - {id: unvouched, tools: [refund], deny: "authority.exists(a, !a.principal)"}
+"""
+
+
+def test_where_an_argument_came_from_is_given_and_is_the_principal_unless_said() -> None:
+    (found,) = played(one(GIVEN % "", "{outcome: allow}"), FLOW)
+    assert found.passed
+    text = one(
+        GIVEN % ", provenance: {order: {untrusted: true, says: it was read}}",
+        "{outcome: deny, rules: [read, unvouched], reason: it was read}",
+    )
+    (found,) = played(text, FLOW)
+    assert found.passed, found.differences
+    said = problems(lambda: played(one(GIVEN % ", provenance: {ordr: {untrusted: true}}"), FLOW))
+    assert "there is no argument `ordr`" in [problem.message for problem in said]
+    said = problems(lambda: played(one(GIVEN % ", provenance: {order: {untrustd: true}}"), FLOW))
+    assert any("untrustd" in problem.message and problem.line == 3 for problem in said)
+
+
+def test_what_guardrails_say_is_given_and_one_that_is_not_has_failed() -> None:
+    pii = "    findings:\n      pii: {type: object, properties: {found: {type: boolean}}, required: [found]}\n"
+    kit = tools(TOOLS.replace("    facts:\n", pii + "    facts:\n"))
+    rows = "  - {id: a, tools: [refund], allow: true}\n  - {id: b, tools: [refund], deny: findings.pii.found}\n"
+    rules = kit.load({"p.yaml": "policy: p\nrules:\n" + rows})
+    seen, unseen = (
+        play(cases(one(GIVEN % more, "{outcome: allow}")), kit, rules)[0]
+        for more in (", findings: {pii: {found: false}}", "")
+    )
+    assert seen.passed
+    assert ("broken", "none", "p/b") in [(row.what, row.expected, row.found) for row in unseen.differences]

@@ -85,7 +85,7 @@ def test_what_was_in_force_once_loads_again_whatever_is_told_since() -> None:
 
 
 def test_a_policy_where_only_tools_are_looked_for_is_refused() -> None:
-    (problem,) = problems(lambda: tools().load({"p.yaml": POLICY.replace("support", "x"), "queues.yaml": "queues: {x: {}}",
+    (problem,) = problems(lambda: tools().load({"p.yaml": POLICY.replace("support", "x"), "queues.yaml": "{single_operator: true, queues: {x: {}}}",
                                                 "tools.yaml": POLICY}))  # fmt: skip
     assert (problem.file, problem.message) == ("tools.yaml", "a policy (`policy`) in the file that describes tools")
 

@@ -67,7 +67,7 @@ def test_what_would_change_a_verdict_changes_it_and_nothing_smaller_does(
     rules: list[tuple[str, str]], args: dict[str, bool]
 ) -> None:
     toolset = read_tools("tools.yaml", TOOLS)
-    set_ = toolset.load({"p.yaml": policy(rules), "queues.yaml": "queues: {q: {}}"})
+    set_ = toolset.load({"p.yaml": policy(rules), "queues.yaml": "{single_operator: true, queues: {q: {}}}"})
     explained = explain_fully(seen("t", args, toolset), set_)
     all_ = outcomes(set_, args, toolset)
     assert explained.verdict.outcome is all_[frozenset()]

@@ -1,4 +1,4 @@
-"""How approvals failed elsewhere (design/probes.md): each attempt, made here. A name says what must not happen."""
+"""How approvals failed elsewhere, where `remit.probes` does not try just that. A name says what must not happen."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from worlds import World, one
 
 import remit
 from remit import Context, Denied, PolicyError, RunReport
-from remit.core.entries import ReviewRuled, seal
-from remit.errors import BadInput, JournalError, RemitError, Tampered, UnknownId
+from remit.errors import RemitError
 from remit.runtime.ambient import System
-from remit.runtime.rulings import rule
-from remit.store.journal import Append, Journal
+from remit.runtime.rulings import Reviewer, Said, rule
+from remit.store.journal import Journal
 
 ASK = {"id": "ask", "escalate": "args.what == 'pay'"}
 REST = {"id": "rest", "allow": "args.what != 'pay'"}
@@ -94,47 +93,6 @@ async def test_2_to_5_a_no_is_not_forgotten_when_the_rule_that_asked_turns_false
     assert world.done == []
 
 
-@pytest.mark.parametrize("when", ["before the approval", "after the approval"])
-async def test_6_rewritten_arguments_do_not_run_under_the_approval_of_others(world: World, when: str) -> None:
-    act = world.act()
-    graph = one(paying(act), act)
-    report = await started(world, graph)
-    rewrite = "UPDATE payloads SET value = CAST('\"rob\"' AS BLOB) WHERE path = '/args/what'"
-    if when == "before the approval":
-        world.sql(rewrite)
-    await world.rule(report.reviews[0])
-    if when == "after the approval":
-        world.sql(rewrite)
-    with pytest.raises(Tampered):
-        await resumed(world, graph, report.run)
-    assert world.done == []
-
-
-async def test_7_an_approval_copied_to_an_unapproved_call_does_not_count(world: World) -> None:
-    act = world.act()
-    graph = one(paying(act), act)
-    first, second = await started(world, graph), await started(world, graph)
-    await world.rule(first.reviews[0])
-    ruled: Any = (await world.entries(f"review/{first.reviews[0]}"))[-1]
-    stream = f"review/{second.reviews[0]}"
-    async with await Journal.open(world.url) as journal:
-        await journal.append(Append((seal(stream, await journal.head(stream), ruled.at, ruled.actor, ruled.body),)))
-    with pytest.raises(Tampered):
-        await resumed(world, graph, second.run)
-    assert world.done == []
-
-
-async def test_8_an_answer_without_a_pending_request_does_nothing(world: World) -> None:
-    act = world.act()
-    graph = one(paying(act), act)
-    report = await started(world, graph)
-    body = ReviewRuled("r-none", "ab" * 32, True, "ann", (), None, True)
-    async with await Journal.open(world.url) as journal:
-        await journal.append(Append((seal("review/r-none", await journal.head("review/r-none"), "2026", "ann", body),)))
-    assert (await resumed(world, graph, report.run)).status == "waiting"
-    assert world.done == []
-
-
 async def test_9_an_approval_is_not_good_for_a_second_effect_from_an_old_copy(world: World) -> None:
     """The tool's own memory, by the key, is what an old copy of everything else can't undo."""
     seen: set[str] = set()
@@ -204,7 +162,7 @@ async def test_10_a_kill_inside_the_tool_after_its_effect_does_not_repeat_it_by_
     assert (world.folder / "effects").read_text() == "x"
     async with await Journal.open(world.url) as journal:
         (name,) = await journal.streams("review/")
-        await rule(journal, System(), name[7:], approved=False, reviewer="ann", reason="it is on the statement")
+        await rule(journal, System(), name[7:], Reviewer("ann"), Said(False, "it is on the statement"))
     assert live().stdout == "failed\n"
     assert (world.folder / "effects").read_text() == "x"
     await world.holds()
@@ -223,15 +181,6 @@ async def test_11_and_12_a_rule_that_is_tightened_after_the_approval_is_not_pass
     report = await resumed(world, graph, report.run)
     assert report.status == ("waiting" if tightened == "escalate" else "done")
     assert world.done == []
-
-
-async def test_13_an_unknown_run_or_review_is_not_silently_ignored(world: World) -> None:
-    act = world.act()
-    graph = one(paying(act), act)
-    with pytest.raises(UnknownId):
-        await resumed(world, graph, "nosuchrun000")
-    with pytest.raises(UnknownId):
-        await world.rule("nosuchreview")
 
 
 async def test_14_an_agent_that_renames_its_call_to_an_ungated_tool_does_not_get_the_approval(world: World) -> None:
@@ -253,95 +202,9 @@ async def test_14_an_agent_that_renames_its_call_to_an_ungated_tool_does_not_get
     assert world.done == []
 
 
-@pytest.mark.parametrize("reason", ["", " ", "\n"])
-async def test_15_and_16_silence_is_neither_a_yes_nor_a_no(world: World, reason: str) -> None:
-    act = world.act()
-    graph = one(paying(act), act)
-    report = await started(world, graph)
-    with pytest.raises(BadInput):
-        await world.rule(report.reviews[0], approved=False, reason=reason)
-    assert (await resumed(world, graph, report.run)).status == "waiting"
-    world.clock.advance(10 * 86_400)
-    assert "expired" in str((await resumed(world, graph, report.run)).output)
-    assert world.done == []
-
-
-async def test_17_a_tools_name_does_not_permit_another_that_begins_with_it(world: World) -> None:
-    bash, everything = world.act("bash"), world.act("bash_delete_everything")
-    world.policy({"id": "shell", "tools": ["bash"], "allow": "true"})
-    graph = one(paying(everything), bash, everything)
-    async with world.runtime(graph) as runtime:
-        report = await runtime.run(graph, principal="me")
-    assert "no rule allows" in str(report.output)
-    assert world.done == []
-
-
 async def test_18_a_policy_that_looks_at_what_is_not_there_does_not_proceed_with_a_warning(world: World) -> None:
     act = world.act()
     world.policy({"id": "all", "allow": "true"}, {"id": "leak", "deny": "'pii' in lables"})
     with pytest.raises(PolicyError, match="labels"):
         await started(world, one(paying(act), act))
-    assert world.done == []
-
-
-async def test_19_one_yes_of_two_that_are_asked_does_not_settle_it_not_even_in_the_end(world: World) -> None:
-    world.policy({"id": "a", "escalate": "true"}, {"id": "b", "escalate": "true", "to": "board"})
-    act = world.act()
-    graph = one(paying(act), act)
-    report = await started(world, graph)
-    await world.rule(report.reviews[0])
-    assert (await resumed(world, graph, report.run)).status == "waiting"
-    world.clock.advance(3 * 3600)
-    assert "expired" in str((await resumed(world, graph, report.run)).output)
-    assert world.done == []
-
-
-FIELDS = {
-    "the reviewer": ("review.ruled", '"reviewer":"ann"', '"reviewer":"bob"'),
-    "the actor": ("review.ruled", '"actor":"reviewer:ann"', '"actor":"reviewer:bob"'),
-    "the arguments": ("call.decided", '"args":{', '"args":{"z":"0",'),
-    "the policy set": ("call.decided", '"policies":"', '"policies":"0'),
-    "the outcome": ("call.decided", '"outcome":"escalate"', '"outcome":"allow"'),
-    "the time": ("review.ruled", '"at":"2026', '"at":"2025'),
-}
-
-
-@pytest.mark.parametrize("field", FIELDS)
-async def test_20_a_rewritten_field_of_an_entry_does_not_verify(world: World, field: str) -> None:
-    act = world.act()
-    graph = one(paying(act), act)
-    report = await started(world, graph)
-    await world.rule(report.reviews[0])
-    kind, old, new = FIELDS[field]
-    old, new = old.replace("'", "''"), new.replace("'", "''")
-    world.sql(
-        f"UPDATE entries SET bytes = CAST(replace(CAST(bytes AS TEXT), '{old}', '{new}') AS BLOB) WHERE kind = '{kind}'"
-    )
-    rows = world.look("SELECT bytes FROM entries WHERE kind = ?", kind)
-    assert new.encode() in rows[0][0]
-    with pytest.raises(JournalError):
-        await resumed(world, graph, report.run)
-    assert world.done == []
-
-
-async def test_20b_a_cut_last_entry_does_not_go_unseen_by_who_has_an_export(world: World) -> None:
-    act = world.act()
-    graph = one(paying(act), act)
-    report = await started(world, graph)
-    await world.rule(report.reviews[0], approved=False)
-    whole = await world.export()
-    lines = (whole / "entries.jsonl").read_bytes().splitlines(keepends=True)
-    (whole / "entries.jsonl").write_bytes(b"".join(lines[:-1]))
-    from remit.verify import verify
-
-    assert not verify(whole).ok
-
-
-async def test_21_whoever_asked_does_not_approve_where_single_operator_mode_is_off(world: World) -> None:
-    world.queues(single_operator=False, desk={}, board={})
-    act = world.act()
-    graph = one(paying(act), act)
-    report = await started(world, graph)
-    with pytest.raises(BadInput, match="rulings without signatures are off"):
-        await world.rule(report.reviews[0])
     assert world.done == []

@@ -15,9 +15,10 @@ from worlds import World, one
 import remit
 from remit import Context, Denied, Graph, Task
 from remit.core.entries import ReviewConsumed, ReviewRuled, seal
-from remit.errors import BadInput, Conflict, JournalError, OwnershipLost, RunError, Stale, Tampered
+from remit.errors import BadInput, Conflict, JournalError, NotEntitled, OwnershipLost, RunError, Stale, Tampered
 from remit.runtime.views import review_view
 from remit.store.journal import Append, Journal
+from remit.testing import VirtualClock
 
 
 def asking(act: Any, **arguments: Any) -> Any:
@@ -429,10 +430,10 @@ async def test_once_a_call_is_refused_nobody_is_asked_about_it_any_more(world: W
 
 @pytest.mark.parametrize("approved", [True, False])
 async def test_rulings_are_refused_where_single_operator_mode_is_off(world: World, approved: bool) -> None:
-    world.queues(single_operator=False, desk={"ttl": "1h"})
+    world.staff("bob").queues(single_operator=False, desk={"ttl": "1h", "reviewers": ["bob"]})
     act = world.act()
     _, review = await waiting(world, one(asking(act), act))
-    with pytest.raises(BadInput, match="rulings without signatures are off"):
+    with pytest.raises(NotEntitled, match="rulings without signatures are off"):
         await world.rule(review, approved)
     assert [entry.kind for entry in await world.entries(f"review/{review}")] == ["review.opened"]
 
@@ -454,7 +455,7 @@ async def test_a_ruling_made_in_single_operator_mode_is_no_approval_once_policy_
     graph = one(asking(act), act)
     run, review = await waiting(world, graph)
     await world.rule(review)
-    world.queues(single_operator=False, desk={"ttl": "1h"})
+    world.staff("bob").queues(single_operator=False, desk={"ttl": "1h", "reviewers": ["bob"]})
     report = await resumed(world, graph, run)
     assert report.status == "done"
     assert world.done == []
@@ -612,3 +613,35 @@ async def test_resume_that_waits_goes_on_with_a_ruling_from_another_process_and_
             assert (await driving).status == "done"
             assert (await world.state(run)).calls["work#0"].status == ("refused" if expires else "settled")
     assert world.did == ["pay"]
+
+
+# --- time ----------------------------------------------------------------------------------------------
+
+
+async def test_a_clock_that_is_set_back_brings_no_expired_approval_back(world: World) -> None:
+    act = world.act()
+    graph = one(asking(act), act)
+    (run, review), (other, late) = await waiting(world, graph), await waiting(world, graph)
+    await world.rule(review)
+    world.clock.advance(3600)
+    assert "expired" in (await resumed(world, graph, other)).output  # somebody writes, so that the journal knows
+    world.clock = VirtualClock(seed=1)
+    with pytest.raises(Stale):
+        await world.rule(late)
+    assert "expired" in (await resumed(world, graph, run)).output
+    assert world.done == []
+    at = [entry.at for entry in await world.entries(f"run/{run}")]
+    assert at == sorted(at)
+
+
+async def test_a_time_that_is_none_stops_everything_rather_than_be_passed_over(world: World) -> None:
+    act = world.act()
+    graph = one(asking(act), act)
+    run, review = await waiting(world, graph)
+    async with await Journal.open(world.url) as journal:
+        stream = f"review/{review}"
+        body = ReviewConsumed(review, run, "work#0", "")
+        for at in ("2026", "2026-01-05T09:00:00", "soon"):
+            await journal.append(Append((seal(stream, await journal.head(stream), at, "gate", body),)))
+            with pytest.raises(Tampered, match="no moment"):
+                await resumed(world, graph, run)

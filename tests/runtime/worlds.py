@@ -19,16 +19,18 @@ from typing import Any
 
 import orjson
 import pytest
+from pens import Pen
 
 from remit import FactProvider, Graph, Invocation, Runtime, Task, Tool, tool
 from remit.core import policy
 from remit.core.entries import Entry, Sealed
-from remit.core.lifecycle import ReviewState, RunState
+from remit.core.lifecycle import RunState
+from remit.core.reviews import ReviewState
 from remit.errors import JournalError
 from remit.export.bundle import Request, export
 from remit.runtime.ambient import stamp
 from remit.runtime.load import load_run
-from remit.runtime.rulings import rule
+from remit.runtime.rulings import Reviewer, Said, rule
 from remit.store.journal import Append, Journal
 from remit.store.writer import Writer
 from remit.testing import VirtualClock
@@ -78,9 +80,16 @@ class World:
         (self.policies / "main.yaml").write_text(json.dumps({"policy": "main", "rules": made}), encoding="utf-8")
         return self
 
-    def queues(self, *, single_operator: bool = True, **queues: dict[str, str]) -> World:
+    def queues(self, *, single_operator: bool = True, **queues: dict[str, Any]) -> World:
         text = json.dumps({"single_operator": single_operator, "queues": queues})
         (self.policies / "queues.yaml").write_text(text, encoding="utf-8")
+        return self
+
+    def staff(self, *names: str, **people: dict[str, object]) -> World:
+        """Writes who may rule, each with the key of their name; `people` say more of some, such as groups."""
+        found = {name: people.get(name, {}) for name in (*names, *people)}
+        reviewers = {name: {"keys": [{"key": Pen(name).public.text}], **said} for name, said in found.items()}
+        (self.policies / "reviewers.yaml").write_text(json.dumps({"reviewers": reviewers}), encoding="utf-8")
         return self
 
     # --- tools ---
@@ -111,10 +120,25 @@ class World:
             *graphs, store=self.url, policies=self.policies, ambient=clock or self.clock, worker=worker or "tester"
         )
 
-    async def rule(self, review: str, approved: bool = True, reason: str = "because") -> ReviewState:
-        """A person rules, from a process of their own."""
+    async def rule(
+        self,
+        review: str,
+        approved: bool = True,
+        reason: str = "because",
+        *,
+        by: str = "",
+        behalf: str = "",
+        **said: Any,
+    ) -> ReviewState:
+        """A person rules, from a process of their own: `by` their key, or in single-operator mode."""
+        who = Reviewer(by, Pen(by), behalf) if by else Reviewer("ann")
         async with await Journal.open(self.url) as journal:
-            return await rule(journal, self.clock, review, approved=approved, reviewer="ann", reason=reason)
+            return await rule(journal, self.clock, review, who, Said(approved, reason, **said))
+
+    async def does(self, what: Callable[..., Awaitable[ReviewState]], review: str, by: str, *more: str) -> ReviewState:
+        """A person claims, releases, hands on or comments."""
+        async with await Journal.open(self.url) as journal:
+            return await what(journal, self.clock, review, Reviewer(by, Pen(by)), *more)
 
     # --- reading ---
 
@@ -183,10 +207,10 @@ def policies_compiled_once() -> Iterator[None]:
     """For tests that check the same export a thousand times, or live a hundred lives: compiling takes longest."""
     real, known = policy.load_policies, dict[tuple[object, ...], policy.PolicySet]()
 
-    def load(files: Any, tools: Any, roots: Any) -> policy.PolicySet:
+    def load(files: Any, tools: Any, roots: Any, *, recorded: bool = False) -> policy.PolicySet:
         key = (tuple(sorted(files.items())), tuple(tool.digest for tool in tools))
         if key not in known:
-            known[key] = real(files, tools, roots)
+            known[key] = real(files, tools, roots, recorded=recorded)
         return known[key]
 
     users = [module for name, module in sys.modules.items() if name.startswith("remit.")]

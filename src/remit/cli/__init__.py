@@ -1,6 +1,7 @@
 """What people type. Parsing and printing only.
 
-Exit codes: 0 done; 1 failed or denied; 2 usage or bad input; 5 unknown id; 7 stale or expired; 8 waiting for
+Exit codes: 0 done; 1 failed or denied; 2 usage or bad input; 3 a wait timed out; 4 not entitled; 5 unknown id;
+6 claimed by another; 7 changed, stale or expired; 8 waiting for
 reviews. Data goes to stdout, everything else to stderr.
 """
 
@@ -18,7 +19,7 @@ import click
 from remit import errors
 from remit.cli.output import complaint
 
-DONE, FAILED, USAGE, UNKNOWN, STALE, WAITING = 0, 1, 2, 5, 7, 8
+DONE, FAILED, USAGE, TIMED_OUT, NOT_ENTITLED, UNKNOWN, CLAIMED, STALE, WAITING = range(9)
 INTERRUPTED, TERMINATED = 130, 143
 
 _COMMANDS = {
@@ -27,6 +28,7 @@ _COMMANDS = {
     "work": ("remit.cli.running", "work", "Drive runs as rulings come in, until stopped."),
     "runs": ("remit.cli.runs", "runs", "Look at runs."),
     "review": ("remit.cli.review", "review", "Rule on escalated calls."),
+    "queue": ("remit.cli.queue", "queue", "Look at queues."),
     "policy": ("remit.cli.policy", "policy", "Check policies."),
     "audit": ("remit.cli.audit", "audit", "Export the journal and verify exports."),
     "keys": ("remit.cli.keys", "keys", "Manage the keys that sign checkpoints and exports."),
@@ -61,12 +63,14 @@ class Commands(click.Group):
 def cli() -> None:
     """Governed agent orchestration: an agent acts within its remit, or it does not act.
 
-    Settings come from options, then variables (REMIT_STORE, REMIT_POLICIES, REMIT_APP, REMIT_KEYS, REMIT_ANCHOR),
-    then remit.toml.
+    Settings come from options, then variables (REMIT_STORE, REMIT_POLICIES, REMIT_APP, REMIT_KEYS, REMIT_ANCHOR,
+    REMIT_REVIEW_KEY), then remit.toml.
 
     \b
-    Exit codes: 0 done, 1 failed or denied, 2 usage or bad input, 5 unknown id,
-                7 stale or expired, 8 waiting for reviews.
+    Exit codes: 0 done, 1 failed or denied, 2 usage or bad input,
+                3 a wait timed out, 4 not entitled, 5 unknown id,
+                6 claimed by another, 7 changed, stale or expired,
+                8 waiting for reviews.
     """
 
 
@@ -100,6 +104,10 @@ def code_of(error: errors.RemitError) -> int:
     """Returns the exit code for what went wrong."""
     if isinstance(error, errors.UnknownId):
         return UNKNOWN
+    if isinstance(error, errors.NotEntitled):
+        return NOT_ENTITLED
+    if isinstance(error, errors.Claimed):
+        return CLAIMED
     if isinstance(error, (errors.Stale, errors.Conflict, errors.OwnershipLost)):
         return STALE
     return USAGE if isinstance(error, (errors.BadInput, errors.NewerJournal)) else FAILED

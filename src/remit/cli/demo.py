@@ -35,7 +35,7 @@ def demo(keep: str | None) -> None:
     """
     with _folder(keep) as folder:
         _copy_example(folder)
-        _Story(folder).tell()
+        _Story(folder, _staff(folder)).tell()
         if keep:
             click.echo("\n" + escaped(f"Everything is in {folder}; look around with `remit runs list` there."))
 
@@ -66,9 +66,19 @@ def _copy_example(folder: Path) -> None:
     raise RemitError("the payables example did not come with this installation: install the wheel again")
 
 
+def _staff(folder: Path) -> bool:
+    """Puts two people in charge, by the example's own script; says whether their keys could be made."""
+    done = subprocess.run(
+        [sys.executable, "payables/staff.py", "policies", "people"], cwd=folder, capture_output=True, check=False
+    )
+    return done.returncode == 0
+
+
 @dataclass
 class _Story:
     folder: Path
+    staffed: bool
+    """Whether finance are people with keys; or whoever sits here."""
     run: str = ""
     _step: int = field(default=0)
 
@@ -119,14 +129,30 @@ class _Story:
 
     def _rule(self, reviews: list[str]) -> None:
         large, credit, unknown = reviews
-        self._say(
-            "A person rules",
-            "An approval is for exactly this call, once. A no needs a reason, and is final.",
+        if self.staffed:
+            self._say(
+                "Two people rule",
+                "Finance needs two of its three people, each with a key of their own. An approval is for exactly this"
+                " call, once. A no needs a reason, and is final.",
+            )
+        else:
+            self._say(
+                "A person rules",
+                "Finance would need two people, each with a key of their own. `ssh-keygen` can't make keys here, so"
+                " this is played in single-operator mode: nothing is signed, and every entry says so. An approval is"
+                " for exactly this call, once. A no needs a reason, and is final.",
+            )
+        reason = ("--reason", "ordered on 12 October, catalogue received")
+        for who in ("ann", "bob") if self.staffed else ("",):
+            self._shown("review", "approve", large, *reason, *self._key(who), lines=2 if who == "ann" else 1)
+        self._shown(
+            "review", "deny", credit, "--reason", "set it off against the next invoice", *self._key("bob"), lines=1
         )
-        self._shown("review", "approve", large, "--reason", "ordered on 12 October, catalogue received", first=True)
-        self._shown("review", "deny", credit, "--reason", "set it off against the next invoice", first=True)
-        self._shown("review", "deny", unknown, "--reason", "we ordered no tiles", first=True)
-        self._shown("review", "approve", credit, codes=(7,))
+        self._shown("review", "deny", unknown, "--reason", "we ordered no tiles", *self._key("ann"), lines=1)
+        self._shown("review", "approve", credit, *self._key("ann"), codes=(7,))
+
+    def _key(self, who: str) -> tuple[str, ...]:
+        return ("--key", f"people/{who}") if self.staffed else ()
 
     def _outcome(self, output: dict[str, Any]) -> None:
         for document in output["documents"]:
@@ -145,7 +171,7 @@ class _Story:
             "An auditor checks it",
             "The export is a folder of files; checking it needs neither this machine nor its word.",
         )
-        self._shown("audit", "export", "--all", "-o", "export", first=True)
+        self._shown("audit", "export", "--all", "-o", "export", lines=1)
         self._shown("audit", "verify", "export")
 
     def _tamper(self) -> None:
@@ -181,10 +207,10 @@ class _Story:
         click.echo(f"\n{heading(f'{self._step}. {title}')}")
         click.echo(folded(text))
 
-    def _shown(self, *command: str, codes: tuple[int, ...] = (0,), first: bool = False) -> None:
-        """Runs a command and shows what it prints, or the first line of that."""
+    def _shown(self, *command: str, codes: tuple[int, ...] = (0,), lines: int | None = None) -> None:
+        """Runs a command and shows what it prints, or the first lines of that."""
         done = self._remit(*command, codes=codes)
-        for line in (done.stdout + done.stderr).splitlines()[: 1 if first else None]:
+        for line in (done.stdout + done.stderr).splitlines()[:lines]:
             click.echo(folded(line, "  "))
 
     def _json(self, *command: str, codes: tuple[int, ...] = (0,), quiet: bool = False) -> Any:

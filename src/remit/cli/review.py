@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import click
 import msgspec
 
-from remit.cli.output import (
-    escaped,
-    fields,
-    heading,
-    mark,
-    moment,
-    pretty,
-    print_json,
-    print_table,
-    until,
-    value,
-)
+from remit.cli.output import print_json, print_table, until
+from remit.cli.review_page import print_argument, print_review
 from remit.cli.settings import asynchronous, json_option, settings, store_option
-from remit.errors import Stale
-from remit.runtime.ambient import System, user
-from remit.runtime.rulings import rule
-from remit.runtime.views import review_view
+from remit.errors import BadInput, Tampered, UnknownId
+from remit.runtime.ambient import System
+from remit.runtime.views import review_view, run_view
 from remit.store.journal import Journal
 from remit.store.projections import Projections
 
+_ACTING = ("approve", "claim", "comment", "deny", "edit", "handon", "release", "respond", "whoami")
 
-@click.group()
+
+class _Reviews(click.Group):
+    """Looking is here; what rules is imported when it is used: it reads policy."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every command's name."""
+        for module in _LATER:
+            importlib.import_module(module)
+        return super().list_commands(ctx)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported now if it isn't here."""
+        if cmd_name not in self.commands:
+            self.list_commands(ctx)
+        return super().get_command(ctx, cmd_name)
+
+
+_LATER = ("remit.cli.ruling", "remit.cli.following")
+
+
+@click.group(cls=_Reviews)
 def review() -> None:
     """Rule on escalated calls."""
 
@@ -58,118 +69,34 @@ async def list_(all_: bool, store: str | None, as_json: bool) -> None:
 
 @review.command()
 @click.argument("review_id", metavar="REVIEW")
+@click.option("--full", is_flag=True, help="Cut nothing, however long it is.")
+@click.option("--arg", "argument", metavar="NAME", help="This argument only, in full.")
 @store_option
 @json_option
 @asynchronous
-async def show(review_id: str, store: str | None, as_json: bool) -> None:
-    """Show REVIEW (an id, or its beginning): the call in full, and why it waits."""
+async def show(review_id: str, full: bool, argument: str | None, store: str | None, as_json: bool) -> None:
+    """Show REVIEW (an id, or its beginning): the call, why it waits, and what either answer does.
+
+    What others wrote is escaped where it isn't plainly visible. A value over 2,000 characters is cut; all of it,
+    and the code that approving then takes, is shown by --arg or --full.
+    """
     async with await Journal.open(settings(store=store).store, create=False) as journal:
         view = await review_view(journal, (await Projections(journal).find_review(review_id)).review)
+        run = None if as_json or argument else await run_of(journal, view)
+    if argument is not None and argument not in (view["args"] or {}):
+        known = ", ".join(f"`{name}`" for name in view["args"] or {}) or "none"
+        raise BadInput(f"the call has no argument `{argument}`; it has {known}")
     if as_json:
-        return print_json([view])
-    _print(view)
-    return None
-
-
-@review.command()
-@click.argument("review_id", metavar="REVIEW")
-@click.option("--reason", default="", help="Why; recorded.")
-@click.option("--if-digest", metavar="HEX", help="Only if this is (the beginning of) the call's digest.")
-@store_option
-@json_option
-@asynchronous
-async def approve(review_id: str, reason: str, if_digest: str | None, store: str | None, as_json: bool) -> None:
-    """Approve the call of REVIEW, exactly as shown, once.
-
-    Exit codes: 0 approved, 2 refused, 5 no such review, 7 ruled on before, changed or expired.
-    """
-    await _rule(review_id, True, reason, if_digest, store, as_json)
-
-
-@review.command()
-@click.argument("review_id", metavar="REVIEW")
-@click.option("--reason", required=True, help="Why; the agent is told, and it is recorded.")
-@click.option("--if-digest", metavar="HEX", help="Only if this is (the beginning of) the call's digest.")
-@store_option
-@json_option
-@asynchronous
-async def deny(review_id: str, reason: str, if_digest: str | None, store: str | None, as_json: bool) -> None:
-    """Deny the call of REVIEW. A no is final.
-
-    Exit codes: 0 denied, 2 refused, 5 no such review, 7 ruled on before, changed or expired.
-    """
-    await _rule(review_id, False, reason, if_digest, store, as_json)
-
-
-async def _rule(
-    review_id: str, approved: bool, reason: str, if_digest: str | None, store: str | None, as_json: bool
-) -> None:
-    async with await Journal.open(settings(store=store).store, create=False) as journal:
-        id = (await Projections(journal).find_review(review_id)).review
-        view = await review_view(journal, id)  # what can't be shown can't be ruled on
-        if if_digest and not view["digest"].startswith(if_digest.lower()):
-            raise Stale(f"review `{id}` is of call {view['digest'][:12]}, not of {if_digest}: look again")
-        await rule(journal, System(), id, approved=approved, reviewer=user(), reason=reason)
-        view = await review_view(journal, id)
-    if as_json:
-        return print_json([view])
-    word = mark(view["status"])
-    click.echo(f"{heading('review ' + id)} is {word}: {escaped(view['tool'])} in run {view['run']}")
-    click.echo(f"  the run goes on with `remit resume {view['run']}`, or by itself under `remit work`")
-    return None
-
-
-def _print(view: dict[str, Any]) -> None:
-    """Everything there is to know before ruling; nothing is cut."""
-    click.echo(f"{heading('review ' + view['review'])} in queue {escaped(view['queue'])} is {mark(view['status'])}")
-    if view["shown"] is None:
-        click.echo(f"  what its reviewers were shown was erased; it is of run {view['run']}, call {view['call']}")
+        print_json([view])
+    elif argument is not None:
+        print_argument(view, argument)
     else:
-        _print_shown(view, view["shown"])
-    ruling = view["ruling"]
-    if ruling:
-        word = "approved" if ruling["approved"] else "denied"
-        how = " in single-operator mode" if ruling["single_operator"] else ""
-        click.echo(f"\n{heading(word)} by {value(ruling['reviewer'])} at {moment(ruling['at'])}{how}")
-        fields([("reason", value(ruling["reason"]) if ruling["reason"] else "")])
-    elif view["status"] == "open":
-        id = view["review"]
-        click.echo(f"\nremit review approve {id} [--reason …]\nremit review deny {id} --reason …")
+        print_review(view, run, full=full)
 
 
-def _print_shown(view: dict[str, Any], shown: dict[str, Any]) -> None:
-    facts = shown.get("facts", {})
-    fields(("why", escaped(reason)) for reason in shown["reasons"])
-    click.echo(f"\n{heading(shown['tool'])}  {escaped(shown['effect'])}, {escaped(shown['repeat'])}")
-    fields([*((escaped(name), pretty(found)) for name, found in shown["args"].items())])
-    click.echo(f"\n{heading('about the call')}")
-    is_open = view["status"] == "open"
-    expires = f"{moment(view['expires'])}, {until(view['expires'], System().now())}"
-    fields(
-        [
-            ("does", escaped(shown["description"])),
-            ("asked by", f"agent {escaped(shown['agent'])}, for {value(shown['principal'])}"),
-            ("in", f"run {escaped(shown['run'])}, call {escaped(shown['call'])}"),
-            ("rules", ", ".join(_hit(hit) for hit in view["rules"])),
-            ("has read", ", ".join(escaped(label) for label in facts.get("labels", []))),
-            ("facts", pretty(facts["facts"]) if facts.get("facts") else ""),
-            ("run so far", _so_far(facts)),
-            ("opened", moment(view["opened"])),
-            ("expires", expires if is_open else moment(view["expires"])),
-            ("digest", view["digest"]),
-        ]
-    )
-
-
-def _hit(hit: dict[str, Any]) -> str:
-    return escaped(hit["rule"]) + (f" (broken: {escaped(hit['broken'])})" if hit["broken"] else "")
-
-
-def _so_far(facts: dict[str, Any]) -> str:
-    if "spent" not in facts:
-        return ""
-    history = facts["history"]
-    return (
-        f"{facts['spent']['calls']} calls, cost {facts['spent']['cost']};"
-        f" {history['allowed']} allowed, {history['escalated']} escalated, {history['denied']} denied"
-    )
+async def run_of(journal: Journal, view: dict[str, Any]) -> dict[str, Any] | None:
+    """Returns the view of a review's run; None where it can't be read: that keeps nobody from saying no."""
+    try:
+        return await run_view(journal, view["run"])
+    except (Tampered, UnknownId):
+        return None

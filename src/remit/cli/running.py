@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from contextlib import aclosing
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
 import click
 
 from remit.cli import code_of
+from remit.cli.inputs import read_inputs
 from remit.cli.logging import log_options
 from remit.cli.output import complaint, escaped, heading, mark, pretty, print_json
 from remit.cli.settings import Settings, asynchronous, json_option, policies_option, settings, store_option
-from remit.errors import BadInput, RunError, SettingsError, UnknownId
+from remit.errors import RunError, SettingsError, UnknownId
 from remit.runtime.ambient import user
 from remit.runtime.app import Runtime
 from remit.runtime.load import load_run
@@ -150,50 +148,6 @@ def open_runtime(target: str, found: Settings) -> Runtime:
         packs=found.packs,
         secrets=kept_outside(found.secrets),
     )
-
-
-def read_inputs(inputs: tuple[str, ...]) -> object:
-    """Returns a run's input as the options say it.
-
-    Raises:
-        BadInput: an option is not `k=v`, `k:=JSON` or `@file.json`, or the file can't be read.
-    """
-    found: dict[str, Any] = {}
-    for text in inputs:
-        if text.startswith("@"):
-            loaded = _file(text[1:])
-            if len(inputs) == 1:
-                return loaded
-            if not isinstance(loaded, dict):
-                raise BadInput(f"--input `{text}`: beside other inputs the file must hold an object")
-            found |= loaded
-            continue
-        name, equals, said = text.partition("=")
-        if not equals or not name.rstrip(":"):
-            raise BadInput(f"--input `{text}`: write k=v, k:=JSON, or @file.json")
-        given = _parsed(said, f"--input `{text}`: after `:=` comes JSON") if name.endswith(":") else said
-        found[name.removesuffix(":")] = given
-    return found or None
-
-
-def _file(name: str) -> Any:
-    try:
-        data = Path(name).read_bytes()
-    except (OSError, ValueError) as error:
-        raise BadInput(f"--input `@{name}`: it can't be read: {getattr(error, 'strerror', error)}") from error
-    return _parsed(data, f"--input `@{name}`: it is not JSON")
-
-
-def _parsed(data: str | bytes, complaint: str) -> Any:
-    """Returns what JSON says. Not by orjson, to which a large integer is a float."""
-    try:
-        return json.loads(data, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"{complaint}: {error}") from error
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
 
 
 async def _targets(found: Settings, run: str | None) -> dict[str, list[str]]:

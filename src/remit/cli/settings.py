@@ -39,6 +39,7 @@ class Settings(BaseSettings):
     packs: tuple[str, ...] = ()
     secrets: dict[str, str] = {}
     """Files that hold secrets, by name."""
+    review_key: str = ""
 
     @classmethod
     def settings_customise_sources(
@@ -85,6 +86,11 @@ def store_option(function: Callable[P, R]) -> Callable[P, R]:
 def keys_option(function: Callable[P, R]) -> Callable[P, R]:
     """Adds `--keys`."""
     return click.option("--keys", metavar="DIR", help="The folder of private keys.")(function)
+
+
+def key_option(function: Callable[P, R]) -> Callable[P, R]:
+    """Adds `--key`."""
+    return click.option("--key", metavar="FILE", help="Your SSH key; of one in an agent, its .pub file.")(function)
 
 
 def policies_option(function: Callable[P, R]) -> Callable[P, R]:

@@ -10,19 +10,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from remit.core.graph import Graph, Task
+from remit.core.judging import Standing, judge
 from remit.core.lifecycle import (
     CallState,
-    ReviewState,
-    ReviewStatus,
     RunState,
     RunStatus,
     TaskState,
     TaskStatus,
-    is_expired,
     is_waiting,
     standing,
 )
-from remit.core.reviews import Standing, judge
+from remit.core.reviews import ReviewState, ReviewStatus, is_expired
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,19 +117,19 @@ def _going(state: RunState, task: TaskState, reviews: Mapping[str, ReviewState],
         call = state.calls[id]
         found = [reviews[review] for review in call.reviews if review in reviews]
         for review in found:
-            if review.status in (ReviewStatus.OPEN, ReviewStatus.APPROVED) and is_expired(review, now):
+            if (review.waits or review.status is ReviewStatus.APPROVED) and is_expired(review, now):
                 yield ExpireReview(review.opened.review)
-        answered = answered or judge(found, _digest(call), now, single_operator=True).standing is not Standing.OPEN
+        answered = answered or judge(found, _digest(call), now, None).standing is not Standing.OPEN
     if answered:
         yield ContinueTask(task.id)
 
 
 def _digest(call: CallState) -> str:
-    return call.record.digest if call.record else ""
+    return call.current.digest if call.current else ""
 
 
 def deadline(state: RunState, reviews: Mapping[str, ReviewState]) -> str:
     """Returns when the first open review of the run expires (RFC 3339); "" if none is open."""
     waiting = {review for call in state.calls.values() if is_waiting(call) for review in call.reviews}
-    times = [reviews[id].opened.expires for id in waiting if id in reviews and reviews[id].status is ReviewStatus.OPEN]
+    times = [reviews[id].expires for id in waiting if id in reviews and reviews[id].waits]
     return min(times, default="")

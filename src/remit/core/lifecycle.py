@@ -17,6 +17,7 @@ from rpds import HashTrieMap
 
 from remit.core import entries as e
 from remit.core.entries import Entry, Head, Outcome
+from remit.core.reviews import ReviewState, apply_review
 from remit.errors import Tampered
 
 
@@ -45,15 +46,6 @@ class CallStatus(StrEnum):
     SETTLED = "settled"
 
 
-class ReviewStatus(StrEnum):
-    OPEN = "open"
-    APPROVED = "approved"
-    DENIED = "denied"
-    EXPIRED = "expired"
-    WITHDRAWN = "withdrawn"
-    CONSUMED = "consumed"
-
-
 TASKS: Mapping[tuple[TaskStatus, str], TaskStatus] = {
     (TaskStatus.PENDING, "started"): TaskStatus.RUNNING,
     (TaskStatus.PENDING, "expanded"): TaskStatus.EXPANDED,
@@ -72,22 +64,13 @@ CALLS: Mapping[tuple[CallStatus, str], CallStatus] = {
     (CallStatus.WAITING, "refused"): CallStatus.REFUSED,
     (CallStatus.WAITING, "escalated"): CallStatus.WAITING,
     (CallStatus.WAITING, "allowed"): CallStatus.INTENDED,
+    (CallStatus.WAITING, "answered"): CallStatus.SETTLED,
     (CallStatus.INTENDED, "settled"): CallStatus.SETTLED,
     (CallStatus.INTENDED, "in doubt"): CallStatus.IN_DOUBT,
     (CallStatus.INTENDED, "intended again"): CallStatus.INTENDED,
     (CallStatus.IN_DOUBT, "in doubt"): CallStatus.IN_DOUBT,
     (CallStatus.IN_DOUBT, "intended again"): CallStatus.INTENDED,
     (CallStatus.IN_DOUBT, "settled"): CallStatus.SETTLED,
-}
-
-REVIEWS: Mapping[tuple[ReviewStatus, str], ReviewStatus] = {
-    (ReviewStatus.OPEN, "approved"): ReviewStatus.APPROVED,
-    (ReviewStatus.OPEN, "denied"): ReviewStatus.DENIED,
-    (ReviewStatus.OPEN, "expired"): ReviewStatus.EXPIRED,
-    (ReviewStatus.OPEN, "withdrawn"): ReviewStatus.WITHDRAWN,
-    (ReviewStatus.APPROVED, "expired"): ReviewStatus.EXPIRED,
-    (ReviewStatus.APPROVED, "withdrawn"): ReviewStatus.WITHDRAWN,
-    (ReviewStatus.APPROVED, "consumed"): ReviewStatus.CONSUMED,
 }
 
 FRUITLESS = 5
@@ -156,6 +139,21 @@ class CallState(msgspec.Struct, frozen=True):
     """Of its result."""
     said: str = ""
     """Of a rejected call: the commitment to what was asked for."""
+    edited: dict[str, tuple[str, int]] = {}
+    """Arguments that a reviewer changed: commitment, and the entry that holds it."""
+    digest: str = ""
+    """Of the call with these; `record` is what the agent asked for."""
+    editor: str = ""
+    answered: str = ""
+    """The reviewer who answered in the tool's place."""
+
+    @property
+    def current(self) -> e.CallRecord | None:
+        """The call as it is decided and run: with what reviewers changed."""
+        if self.record is None or not self.edited:
+            return self.record
+        args = {**self.record.args, **{name: said for name, (said, _) in self.edited.items()}}
+        return msgspec.structs.replace(self.record, args=args, digest=self.digest)
 
 
 class RunState(msgspec.Struct, frozen=True):
@@ -183,19 +181,6 @@ class RunState(msgspec.Struct, frozen=True):
     """When it finished, RFC 3339; empty while it hasn't."""
     waiting: int = 0
     """How many calls wait for people."""
-
-
-class ReviewState(msgspec.Struct, frozen=True):
-    """Everything a review's stream says."""
-
-    opened: e.ReviewOpened
-    at: str
-    head: Head
-    status: ReviewStatus = ReviewStatus.OPEN
-    ruled: e.ReviewRuled | None = None
-    ruled_at: str = ""
-    ruling: str = ""
-    """Hash of the entry that holds the ruling."""
 
 
 State = RunState | ReviewState
@@ -226,7 +211,7 @@ def apply(state: State | None, entry: Entry) -> State:
             return ReviewState(opened=body, at=entry.at, head=entry.head)
         raise _wrong(entry, f"a stream can't begin with `{entry.kind}`")
     if isinstance(state, ReviewState):
-        return _review(state, entry)
+        return apply_review(state, entry)
     if state.status is not RunStatus.RUNNING:
         raise _wrong(entry, f"the run is {state.status} already")
     state = _run(state, entry)
@@ -291,7 +276,10 @@ def _call(state: RunState, entry: Entry) -> RunState:
         )  # fmt: skip
         state = _count(_put(state, entry, None, call), record.tool, body.verdict.outcome)
         return _spend(state, entry, call) if body.key else state
-    if not isinstance(body, (e.CallDecidedAgain, e.CallRefused, e.CallSettled, e.CallInDoubt, e.CallIntendedAgain)):
+    if not isinstance(
+        body,
+        (e.CallDecidedAgain, e.CallRefused, e.CallAnswered, e.CallSettled, e.CallInDoubt, e.CallIntendedAgain),
+    ):
         raise _wrong(entry, f"`{entry.kind}` does not belong in a run's stream")
     old = state.calls.get(body.id)
     if old is None:
@@ -301,10 +289,20 @@ def _call(state: RunState, entry: Entry) -> RunState:
         status = _step(CALLS, old.status, _EVENT[body.verdict.outcome], entry)
         reviews = body.reviews or old.reviews
         call = change(old, status=status, verdict=body.verdict, decided=entry.seq, key=body.key, reviews=reviews)
+        if body.edited:
+            edited = {**old.edited, **{name: (said, entry.seq) for name, said in body.edited.items()}}
+            call = change(call, edited=edited, digest=body.digest, editor=body.editor)
         state = _count(_put(state, entry, old, call), old.tool, body.verdict.outcome)
         return _spend(state, entry, call) if body.key else state
     if isinstance(body, e.CallRefused):
         call = change(old, status=_step(CALLS, old.status, "refused", entry), because=body.because)
+    elif isinstance(body, e.CallAnswered):
+        status = _step(CALLS, old.status, "answered", entry)
+        call = change(
+            old, status=status, settled=entry.seq, commitment=body.result, ok=True, answered=body.reviewer,
+            labels=body.labels,
+        )  # fmt: skip
+        state = _read(state, old.task, body.labels)
     elif isinstance(body, e.CallInDoubt):
         call = change(old, status=_step(CALLS, old.status, "in doubt", entry), reviews=(body.review,))
     elif isinstance(body, e.CallIntendedAgain):
@@ -367,27 +365,6 @@ def _read(state: RunState, task_id: str, labels: tuple[str, ...]) -> RunState:
     return msgspec.structs.replace(state, tasks=state.tasks.insert(task_id, task))
 
 
-def _review(state: ReviewState, entry: Entry) -> ReviewState:
-    body = entry.body
-    change = msgspec.structs.replace
-    if getattr(body, "review", "") != state.opened.review:
-        raise _wrong(entry, "it is not about this review")
-    if isinstance(body, e.ReviewRuled):
-        if body.digest != state.opened.digest:
-            raise _wrong(entry, "the ruling is for another call than the review")
-        status = _step(REVIEWS, state.status, "approved" if body.approved else "denied", entry)
-        return change(state, status=status, ruled=body, ruled_at=entry.at, ruling=entry.hash, head=entry.head)
-    if isinstance(body, e.ReviewExpired):
-        return change(state, status=_step(REVIEWS, state.status, "expired", entry), head=entry.head)
-    if isinstance(body, e.ReviewWithdrawn):
-        return change(state, status=_step(REVIEWS, state.status, "withdrawn", entry), head=entry.head)
-    if isinstance(body, e.ReviewConsumed):
-        if body.digest != state.opened.digest or body.call != state.opened.call or body.run != state.opened.run:
-            raise _wrong(entry, "the approval was used for another call than the review's")
-        return change(state, status=_step(REVIEWS, state.status, "consumed", entry), head=entry.head)
-    raise _wrong(entry, f"`{entry.kind}` does not belong in a review's stream")
-
-
 # --- reading a state ---------------------------------------------------------------------------------
 
 
@@ -399,11 +376,6 @@ def is_quarantined(state: RunState) -> bool:
 def is_waiting(call: CallState) -> bool:
     """Whether the call waits for people."""
     return call.status in (CallStatus.WAITING, CallStatus.IN_DOUBT)
-
-
-def is_expired(review: ReviewState, now: str) -> bool:
-    """Whether the review's deadline has passed at `now`; both are RFC 3339 in UTC, so text compares."""
-    return now >= review.opened.expires
 
 
 def parent_of(task: str) -> str:

@@ -25,17 +25,13 @@ from remit.core.conditions import (
 )
 from remit.core.entries import Outcome, RuleHit
 from remit.core.guardrailfile import FILES, read_guardrails
-from remit.core.policyfiles import PolicyFile, QueuesText, RuleText, read_policy, read_queues, suggest
+from remit.core.people import Making, People, Queue
+from remit.core.policyfiles import PolicyFile, RuleText, read_policy, suggest
 from remit.core.purposes import PURPOSE_FILES, Purposes, read_purposes
 from remit.core.tools import JsonSchema
 from remit.core.yamltext import Path, Source
 from remit.errors import ConditionError, PolicyError, Problem
 
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_QUEUES: Final = ("queues.yaml", "queues.yml")
-_RESERVED: Final = ("reviewers.yaml", "reviewers.yml")
-_PACK: Final = "pack-"
-_PACK_QUEUE: Final = "What a policy pack asks about; declare the queue in queues.yaml to say more."
 _CASES: Final = (".cases.yaml", ".cases.yml")
 _TOOLS: Final = ("tools.yaml", "tools.yml")
 _A_POLICY: Final = re.compile(r"(?m)^[\"']?(policy|rules|queues|reviewers)[\"']?\s*:")
@@ -64,15 +60,6 @@ class ToolLike(Protocol):
 
 
 _Tool = TypeVar("_Tool", bound=ToolLike)
-
-
-@dataclass(frozen=True, slots=True)
-class Queue:
-    """Where escalated calls wait; a review in it expires after `ttl` seconds, and its call is refused."""
-
-    name: str
-    ttl: int
-    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +118,8 @@ class PolicySet:
         texts: the files themselves, for the journal.
         enforced: rules by tool, sorted by policy and id; `shadowed` those in mode `shadow`.
         purposes: what runs may be for; what they forbid is among the rules already.
+        people: who is in charge: the queues again, with the reviewers.
+        priorities: by queue and tool, what says how urgent a review is.
     """
 
     digest: str
@@ -141,6 +130,8 @@ class PolicySet:
     enforced: Mapping[str, tuple[CompiledRule, ...]] = field(default_factory=dict)
     shadowed: Mapping[str, tuple[CompiledRule, ...]] = field(default_factory=dict)
     purposes: Purposes = field(default_factory=Purposes)
+    people: People = field(default_factory=People)
+    priorities: Mapping[tuple[str, str], Expression] = field(default_factory=dict)
 
     def rules_for(self, tool_name: str) -> tuple[CompiledRule, ...]:
         """Returns the enforced rules that speak of a tool, sorted by policy and id."""
@@ -171,7 +162,7 @@ def load_policies(
     load = _Load(tools, roots, recorded)
     for name in sorted(files):
         load.file(name, files[name])
-    load.finish()
+    load.finish(recorded=recorded)
     if load.problems:
         raise PolicyError(_in_order(load.problems))
     texts = {name: files[name] for name in sorted(files) if not is_beside(name)}
@@ -180,11 +171,13 @@ def load_policies(
         digest=digest(sums),
         files=MappingProxyType(sums),
         texts=MappingProxyType(texts),
-        queues=MappingProxyType(load.queues),
-        single_operator=load.single_operator,
+        queues=MappingProxyType(load.making.queues),
+        single_operator=load.making.single_operator,
         enforced=_index(load.compiled, "enforce"),
         shadowed=_index(load.compiled, "shadow"),
         purposes=load.purposes,
+        people=load.making.people(),
+        priorities=MappingProxyType(load.priorities),
     )
 
 
@@ -215,9 +208,9 @@ class _Load:
     ) -> None:
         self._recorded = recorded
         self.problems: list[Problem] = []
-        self.queues: dict[str, Queue] = {}
-        self.single_operator = False
         self.purposes = Purposes()
+        self.making = Making()
+        self.priorities: dict[tuple[str, str], Expression] = {}
         self.compiled: list[tuple[str, str, CompiledRule]] = []
         self._types: dict[str, Callable[[], Mapping[str, JsonSchema]]] = {
             tool.name: lambda tool=tool: roots(tool)  # type: ignore[misc]  # the default binds this very tool
@@ -227,7 +220,6 @@ class _Load:
         self._tools = tools
         self._policies: list[PolicyFile] = []
         self._purposes: list[PolicyFile] = []
-        self._queues_file = ""
 
     def file(self, name: str, text: str) -> None:
         """Reads one file; rules are compiled in `finish`, when all queues are known."""
@@ -241,29 +233,31 @@ class _Load:
             source, _ = read_guardrails(name, text, self._types)
             self.problems += source.problems
             return
-        if last in _QUEUES:
-            self._read_queues(name, text)
-        elif last in PURPOSE_FILES:
+        if last in PURPOSE_FILES:
             if self._purposes:
                 self._refuse(name, f"{self._purposes[0].source.name} has the purposes already", "keep one of them")
             file, self.purposes = read_purposes(name, text, self._tools)
             self._purposes.append(file)
-        elif last in _RESERVED:
-            self._refuse(name, "reviewers aren't supported in this version", "remove the file")
-        elif last.endswith((".yaml", ".yml")):
+            return
+        if self.making.take(name, text):
+            return
+        if last.endswith((".yaml", ".yml")):
             self._policies.append(read_policy(name, text))
         else:
             self._refuse(name, "not a policy file", "policies are in .yaml files")
 
-    def finish(self) -> None:
+    @property
+    def queues(self) -> Mapping[str, Queue]:
+        """The queues that were read."""
+        return self.making.queues
+
+    def finish(self, *, recorded: bool = False) -> None:
         """Compiles every rule, and notes what is wrong with the files together."""
         if not self._policies:
             hint = "nothing may run without one: write a file such as policies/payments.yaml"
             self._refuse("", "there is no policy", hint)
         first: dict[str, str] = {}
-        for file in self._policies:
-            if file.source.name.startswith(_PACK):  # its queue is there without being declared
-                self.queues.setdefault(file.policy, Queue(file.policy, 72 * 3600, _PACK_QUEUE))
+        self.making.complete()
         for file in (*self._policies, *self._purposes):
             if file.policy and file.policy in first:
                 place = file.source.value_at(("policy",))
@@ -271,24 +265,30 @@ class _Load:
             first.setdefault(file.policy, file.source.name)
             self._compile(file)
             self.problems += file.source.problems
+        if not recorded:
+            rules = [rule for file in self._policies for _, rule in file.rules]
+            self.making.check({rule.to: rule.id for rule in rules if rule.to})
+        self._prioritise()
+        self.problems += self.making.problems
+
+    def _prioritise(self) -> None:
+        """Compiles each queue's priority for every tool whose calls can come there."""
+        for queue in self.queues.values():
+            tools = {tool for tool, _, rule in self.compiled if queue.priority and rule.queue == queue.name}
+            for tool in sorted(tools):
+                try:
+                    compile_condition(f"({queue.priority}) < 1", self.environment(tool))  # typed: a number
+                    self.priorities[queue.name, tool] = compile_expression(queue.priority, self.environment(tool))
+                except ConditionError as error:
+                    source = self.making.queues_source
+                    assert source is not None  # it has the queue
+                    place = source.value_at(("queues", queue.name, "priority"))
+                    first = error.problems[0]
+                    source.add(place, f"`priority` must be a whole number: {first.message} (for `{tool}`)", first.hint)
+                    self.problems.append(source.problems[-1])
 
     def _refuse(self, name: str, message: str, hint: str) -> None:
         self.problems.append(Problem(name, 0, 0, message, hint))
-
-    def _read_queues(self, name: str, text: str) -> None:
-        if self._queues_file:
-            self._refuse(name, f"{self._queues_file} has the queues already", "keep one of them")
-        self._queues_file = name
-        source, said = read_queues(name, text)
-        self.problems += source.problems
-        if said is not None:
-            self._take_queues(said)
-
-    def _take_queues(self, said: QueuesText) -> None:
-        self.single_operator = said.single_operator
-        for name, queue in said.queues.items():
-            ttl = int(queue.ttl[:-1]) * _UNITS[queue.ttl[-1]]
-            self.queues[name] = Queue(name, ttl, queue.description)
 
     def _compile(self, file: PolicyFile) -> None:
         ids: dict[str, int] = {}

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import pydantic
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 
+from remit.core.peoplefiles import MODELS, Name, QueuesText, ReviewersText, Strict
 from remit.core.yamltext import Number, Path, Source, read_yaml
 
 # --- what a file may say -------------------------------------------------------------------------------
@@ -26,22 +27,16 @@ def _literal(value: object) -> object:
     return str(value).lower() if isinstance(value, bool) else value
 
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 Condition = Annotated[
     str,
     BeforeValidator(_literal, json_schema_input_type=str | bool),
     StringConstraints(min_length=1),
 ]
-Duration = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,4}[smhd]$")]
 
 EFFECTS: Final = ("allow", "escalate", "deny", "require")
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class RuleText(_Strict):
+class RuleText(Strict):
     """A rule: exactly one of `allow`, `escalate`, `deny` and `require`, under a condition in CEL."""
 
     id: Name = Field(description="The rule's name; once in its policy.")
@@ -68,7 +63,7 @@ class RuleText(_Strict):
         return next(name for name in EFFECTS if getattr(self, name) is not None)
 
 
-class PolicyText(_Strict):
+class PolicyText(Strict):
     """A policy file: rules under a name."""
 
     policy: Name = Field(description="The policy's name; once among all files.")
@@ -76,25 +71,14 @@ class PolicyText(_Strict):
     rules: list[RuleText] = Field(min_length=1, description="The rules. Their order never changes a verdict.")
 
 
-class QueueText(_Strict):
-    """A queue in which escalated calls wait for a reviewer."""
-
-    description: str = Field("", description="For reviewers.")
-    ttl: Duration = Field("72h", description="How long a review waits: `90s`, `30m`, `72h`, `7d`.")
-    on_expiry: Literal["deny"] = Field("deny", description="What an expired review means for its call.")
-
-
-class QueuesText(_Strict):
-    """The file `queues.yaml`: the queues that rules escalate to."""
-
-    single_operator: bool = Field(False, description="Whoever asked may also approve. Every entry made so says so.")
-    queues: dict[Name, QueueText] = Field(default_factory=dict, description="Queues by name.")
+_KINDS: Final[Mapping[str, type[Strict]]] = {
+    "policy": PolicyText,
+    "queues": QueuesText,
+    "reviewers": ReviewersText,
+}
 
 
-_KINDS: Final[Mapping[str, type[_Strict]]] = {"policy": PolicyText, "queues": QueuesText}
-
-
-def json_schema(kind: Literal["policy", "queues"]) -> dict[str, Any]:
+def json_schema(kind: Literal["policy", "queues", "reviewers"]) -> dict[str, Any]:
     """Returns the JSON Schema (2020-12) of a kind of file, for editors."""
     schema = _KINDS[kind].model_json_schema(mode="validation")
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
@@ -107,12 +91,12 @@ def json_schema(kind: Literal["policy", "queues"]) -> dict[str, Any]:
             for effect in EFFECTS
         ]  # fmt: skip
     else:
-        schema["properties"]["queues"]["additionalProperties"] = False
+        schema["properties"][kind]["additionalProperties"] = False
     cleaned: dict[str, Any] = _without_null(schema)
     return cleaned
 
 
-def schema_text(kind: Literal["policy", "queues"]) -> str:
+def schema_text(kind: Literal["policy", "queues", "reviewers"]) -> str:
     """Returns the text of docs/reference/`kind`.schema.json."""
     return json.dumps(json_schema(kind), indent=2, sort_keys=True) + "\n"
 
@@ -138,7 +122,7 @@ def _without_null(schema: Any) -> Any:
 
 # --- checking ------------------------------------------------------------------------------------------
 
-_Model = TypeVar("_Model", bound=_Strict)
+_Model = TypeVar("_Model", bound=Strict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +154,12 @@ def read_queues(name: str, text: str) -> tuple[Source, QueuesText | None]:
     """Returns what the queues' file says, or None; its `source.problems` are what is wrong with it."""
     source, value = read_yaml(name, text)
     return source, _checked(source, value, QueuesText)
+
+
+def read_reviewers(name: str, text: str) -> tuple[Source, ReviewersText | None]:
+    """Returns what the reviewers' file says, or None; its `source.problems` are what is wrong with it."""
+    source, value = read_yaml(name, text)
+    return source, _checked(source, value, ReviewersText)
 
 
 def _sound(item: object) -> RuleText | None:
@@ -216,7 +206,7 @@ def _checked(source: Source, value: object, model: type[_Model]) -> _Model | Non
     return None
 
 
-def _explain(source: Source, finding: Any, model: type[_Strict]) -> None:
+def _explain(source: Source, finding: Any, model: type[Strict]) -> None:
     """Notes what pydantic found, in our words and at its place."""
     path: Path = tuple(part for part in finding["loc"] if part != "[key]")
     if any(path[: len(refused)] == refused or refused[: len(path)] == path for refused in source.refused):
@@ -229,7 +219,7 @@ def _explain(source: Source, finding: Any, model: type[_Strict]) -> None:
     elif kind == "missing":
         source.add(source.value_at(path[:-1]), f"{name} is missing", _about(model, path))
     elif kind == "string_type":
-        hint = _DURATION if path[-1:] == ("ttl",) else "put it in quotes"
+        hint = _DURATION if path[-1:] in (("ttl",), ("claim",)) else "put it in quotes"
         source.add(source.value_at(path), f"{name} must be text, not {_kind(given)}", hint)
     elif kind == "list_type":
         source.add(source.value_at(path), f"{name} must be a list, not {_kind(given)}", "such as `[pay, refund]`")
@@ -244,6 +234,8 @@ def _explain(source: Source, finding: Any, model: type[_Strict]) -> None:
     elif kind == "string_pattern_mismatch":
         place = source.key_at(path) if "[key]" in finding["loc"] else source.value_at(path)
         source.add(place, f"{name} can't be {_kind(given)}", _wanted(context["pattern"]))
+    elif kind == "wanted":
+        source.add(source.value_at(path), f"{name} can't be {_kind(given)}", context["hint"])
     else:  # an empty list or text
         source.add(source.value_at(path), f"{name} is empty")
 
@@ -264,23 +256,24 @@ def _name_of(path: Path) -> str:
     return f"`{path[-1]}`"
 
 
-def _model_at(model: type[_Strict], path: Path) -> type[_Strict]:
+def _model_at(model: type[Strict], path: Path) -> type[Strict]:
     if path[:1] == ("rules",) and len(path) > 1:
         return RuleText
-    if path[:1] == ("queues",) and len(path) > 1:
-        return QueueText
+    if model is not PolicyText and len(path) > 1:
+        below: list[type[Strict]] = [MODELS[part] for part in path[:1] + path[2:] if part in MODELS]
+        return below[-1] if below else model
     return model
 
 
-def _keys_of(model: type[_Strict], path: Path) -> list[str]:
-    return list(_model_at(model, path).model_fields)
+def _keys_of(model: type[Strict], path: Path) -> list[str]:
+    return [about.alias or name for name, about in _model_at(model, path).model_fields.items()]
 
 
-def _about(model: type[_Strict], path: Path) -> str:
+def _about(model: type[Strict], path: Path) -> str:
     return (_model_at(model, path[:-1]).model_fields[str(path[-1])].description or "").rstrip(".").lower()
 
 
-def _needed(model: type[_Strict]) -> list[str]:
+def _needed(model: type[Strict]) -> list[str]:
     return [name for name, about in model.model_fields.items() if about.is_required()]
 
 

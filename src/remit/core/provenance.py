@@ -75,27 +75,6 @@ def flow_of(lineage: Lineage, tool: ToolSpec, args: Mapping[str, object]) -> dic
     return {"provenance": provenance, "authority": _shown(authority), "content": _shown(content)}
 
 
-def stated_flow(
-    tool: ToolSpec, args: Mapping[str, object], stated: Mapping[str, Mapping[str, object]]
-) -> dict[str, object]:
-    """Returns `provenance`, `authority` and `content` as somebody states them, for cases.
-
-    An argument that isn't stated is the principal's own; of one that is, whatever isn't said is false or empty.
-    """
-    rows: dict[str, dict[str, Any]] = {}
-    for name in (*args, *(name for name in tool.normal.get("properties", ()) if name not in args)):
-        plain: dict[str, Any] = {**dict.fromkeys(_FLAGS, False), **dict.fromkeys(_WHERE, "")}
-        plain |= {"labels": [], "argument": name, "at": "", "identifiers": [], "value": _short(args.get(name))}
-        plain["principal" if name in args else "constant"] = name not in stated
-        rows[name] = {**plain, **stated.get(name, {})}
-    given = [row for name, row in rows.items() if name in args]
-    return {
-        "provenance": rows,
-        "authority": _shown([row for row in given if row["argument"] in tool.authority]),
-        "content": _shown([row for row in given if row["argument"] in tool.content]),
-    }
-
-
 def _identifiers(lineage: Lineage, text: str, effect: Effect) -> list[dict[str, Any]]:
     texts = [text, *matching.decoded(text)]
     rows = []

@@ -9,6 +9,7 @@ import orjson
 from remit.core.canonical import plain
 from remit.core.entries import CallRecord, PolicyLoaded
 from remit.core.facts import root_types
+from remit.core.people import People, read_people
 from remit.core.policy import PolicySet, load_policies
 from remit.core.tools import JsonSchema, ToolSpec
 from remit.errors import Tampered, ToolError
@@ -37,6 +38,7 @@ class RecordedPolicies:
                 f"the policy files, or the tools they were checked against, are not there: {error}"
             ) from error
         self._loaded: PolicySet | None = None
+        self._people: People | None = None
 
     def has(self, call: CallRecord) -> bool:
         """Whether these policies were checked against exactly the tool that was called."""
@@ -44,6 +46,12 @@ class RecordedPolicies:
 
     def _roots(self, tool: ToolSpec) -> Mapping[str, JsonSchema]:
         return root_types(tool, self._facts[tool.name], self._findings[tool.name])
+
+    def people(self) -> People:
+        """Returns who was in charge; no rule is compiled for that. Raises PolicyError."""
+        if self._people is None:
+            self._people = read_people(self._texts)
+        return self._people
 
     def load(self) -> PolicySet:
         """Returns the set, compiled. Raises PolicyError, or Tampered where it isn't the set of that digest."""

@@ -1,67 +1,276 @@
-"""Rulings -> the standing of a call's reviews: does it wait, was it approved, is it refused?
+"""The life of a review: a table, its state, and the fold of its stream.
 
-A call that escalates to several queues has a review in each, and needs all of them. A no in any is final.
+Whether enough people have ruled is a function of what each of them said and of the queue's terms; both are in
+the stream. Who they are, and whether they may, is `core.rulings`' affair.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 
-from remit.core.decide import Approval
-from remit.core.entries import Ruling
-from remit.core.lifecycle import ReviewState, ReviewStatus, is_expired
+import msgspec
+
+from remit.core import entries as e
+from remit.core.entries import Entry, Head
+from remit.errors import Tampered
 
 
-class Standing(StrEnum):
-    """What all reviews of a call together say."""
-
+class ReviewStatus(StrEnum):
     OPEN = "open"
+    CLAIMED = "claimed"
     APPROVED = "approved"
-    DENIED = "ruled"
+    DENIED = "denied"
     EXPIRED = "expired"
-    USED = "used"
+    WITHDRAWN = "withdrawn"
+    CONSUMED = "consumed"
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """The standing, and what it rests on."""
+_WAITING: Mapping[tuple[ReviewStatus, str], ReviewStatus] = {
+    (status, event): after
+    for status in (ReviewStatus.OPEN, ReviewStatus.CLAIMED)
+    for event, after in {
+        "claimed": ReviewStatus.CLAIMED,
+        "released": ReviewStatus.OPEN,
+        "commented": status,
+        "voted": ReviewStatus.OPEN,
+        "handed on": ReviewStatus.OPEN,
+        "approved": ReviewStatus.APPROVED,
+        "denied": ReviewStatus.DENIED,
+        "expired": ReviewStatus.EXPIRED,
+        "withdrawn": ReviewStatus.WITHDRAWN,
+    }.items()
+    if (status, event) != (ReviewStatus.OPEN, "released")
+}
 
-    standing: Standing
-    rulings: tuple[Ruling, ...] = ()
-    approval: Approval | None = None
-    reviewers: tuple[str, ...] = ()
+REVIEWS: Mapping[tuple[ReviewStatus, str], ReviewStatus] = {
+    **_WAITING,
+    (ReviewStatus.APPROVED, "expired"): ReviewStatus.EXPIRED,
+    (ReviewStatus.APPROVED, "withdrawn"): ReviewStatus.WITHDRAWN,
+    (ReviewStatus.APPROVED, "consumed"): ReviewStatus.CONSUMED,
+}
 
 
-def judge(reviews: Sequence[ReviewState], digest: str, now: str, *, single_operator: bool) -> Judged:
-    """Returns what `reviews` say of the call with this digest at `now` (RFC 3339, UTC, microseconds).
+class Vote(msgspec.Struct, frozen=True):
+    """What one person said, and the entry that says so."""
 
-    `single_operator` says whether policy permits rulings made in single-operator mode; where it doesn't,
-    such a ruling is no approval, whoever wrote it.
+    body: e.ReviewRuled
+    at: str
+    hash: str
+    seq: int
 
-    Nothing is asked again to decide whether to honour a no. A yes counts only for exactly this call, before
-    the review's deadline, and once.
+    @property
+    def version(self) -> str:
+        """Digest of what it is about: the call, the call as edited, or an answer."""
+        return self.body.proposes or self.body.digest
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Whom it counts for: nobody's name is in two votes."""
+        return frozenset(name for name in (self.body.reviewer, self.body.on_behalf) if name)
+
+
+class ReviewState(msgspec.Struct, frozen=True):
+    """Everything a review's stream says."""
+
+    opened: e.ReviewOpened
+    at: str
+    head: Head
+    status: ReviewStatus = ReviewStatus.OPEN
+    ruled: e.ReviewRuled | None = None
+    """The ruling that settled it."""
+    ruled_at: str = ""
+    ruling: str = ""
+    """Hash of the entry that holds it; the chain before it holds all the others."""
+    votes: tuple[Vote, ...] = ()
+    """What was said in the queue it is in."""
+    proposed: Vote | None = None
+    """The latest edit or answer: what is approved or denied now."""
+    handed: e.ReviewHandedOn | None = None
+    claimed: e.ReviewClaimed | None = None
+    released: tuple[str, ...] = ()
+    """Who claimed it and let it go."""
+
+    @property
+    def queue(self) -> str:
+        """The queue it waits in."""
+        return self.handed.to if self.handed else self.opened.queue
+
+    @property
+    def terms(self) -> e.Terms:
+        """On which it is settled."""
+        return (self.handed.terms if self.handed else self.opened.terms) or e.Terms()
+
+    @property
+    def expires(self) -> str:
+        """Its deadline, RFC 3339 in UTC."""
+        return self.handed.expires if self.handed else self.opened.expires
+
+    @property
+    def version(self) -> str:
+        """Digest of what is approved or denied now."""
+        return self.proposed.version if self.proposed else self.opened.digest
+
+    @property
+    def waits(self) -> bool:
+        """Whether it can still be ruled on, its deadline aside."""
+        return self.status in (ReviewStatus.OPEN, ReviewStatus.CLAIMED)
+
+    @property
+    def approving(self) -> tuple[Vote, ...]:
+        """Votes for what is proposed now."""
+        return tuple(vote for vote in latest(self.votes) if vote.body.approved and vote.version == self.version)
+
+    def holder(self, now: str) -> str:
+        """Who holds it at a moment; "" where nobody does, or not any more."""
+        return self.claimed.reviewer if self.claimed and now < self.claimed.until else ""
+
+
+def is_expired(review: ReviewState, now: str) -> bool:
+    """Whether the review's deadline has passed at `now`; both are RFC 3339 in UTC, so text compares."""
+    return now >= review.expires
+
+
+# --- counting ----------------------------------------------------------------------------------------
+
+
+def latest(votes: Iterable[Vote]) -> tuple[Vote, ...]:
+    """Returns the last vote of each person, in their order."""
+    found: dict[str, Vote] = {}
+    for vote in votes:
+        found.pop(vote.body.reviewer, None)
+        found[vote.body.reviewer] = vote
+    return tuple(found.values())
+
+
+def seats_filled(terms: e.Terms, people: Sequence[Iterable[str]]) -> bool:
+    """Whether these people, given by their groups, make a quorum; each takes one seat.
+
+    With groups that is a matching of people and seats, found by augmenting paths (Kuhn's algorithm).
     """
-    rulings = tuple(Ruling(review.opened.review, review.ruling) for review in reviews if review.ruled)
-    statuses = {review.status for review in reviews}
-    if statuses & {ReviewStatus.DENIED, ReviewStatus.WITHDRAWN}:
-        return Judged(Standing.DENIED, rulings)
-    if ReviewStatus.CONSUMED in statuses:
-        return Judged(Standing.USED, rulings)
-    if ReviewStatus.EXPIRED in statuses or any(is_expired(review, now) for review in reviews):
-        return Judged(Standing.EXPIRED, rulings)
-    if not reviews or statuses != {ReviewStatus.APPROVED}:
-        return Judged(Standing.OPEN, rulings)
-    disclosed: dict[str, frozenset[str]] = {}
-    names = []
-    for review in reviews:
-        ruled = review.ruled
-        if ruled is None or ruled.digest != digest or review.opened.digest != digest:
-            return Judged(Standing.DENIED, rulings)
-        if ruled.single_operator and not single_operator:
-            return Judged(Standing.DENIED, rulings)
-        queue = review.opened.queue
-        disclosed[queue] = disclosed.get(queue, frozenset()) | frozenset(ruled.disclosed)
-        names.append(ruled.reviewer)
-    return Judged(Standing.APPROVED, rulings, Approval(disclosed), tuple(names))
+    if not terms.groups:
+        return len(people) >= terms.approvals
+    seats = [group for group, count in sorted(terms.groups.items()) for _ in range(count)]
+    takes: dict[int, int] = {}
+    groups = [frozenset(one) for one in people]
+
+    def seat(index: int, tried: set[int]) -> bool:
+        for person, has in enumerate(groups):
+            if seats[index] in has and person not in tried:
+                tried.add(person)
+                if person not in takes or seat(takes[person], tried):
+                    takes[person] = index
+                    return True
+        return False
+
+    return all(seat(index, set()) for index in range(len(seats)))
+
+
+def tally(terms: e.Terms, votes: Sequence[Vote], version: str) -> str:
+    """Returns what votes come to for a version: `approved`, `denied`, or `voted` where more are needed."""
+    last = latest(votes)
+    if sum(not vote.body.approved for vote in last) >= terms.denials:
+        return "denied"
+    approving = [vote.body.groups for vote in last if vote.body.approved and vote.version == version]
+    return "approved" if seats_filled(terms, approving) else "voted"
+
+
+# --- the fold ----------------------------------------------------------------------------------------
+
+
+def apply_review(state: ReviewState, entry: Entry) -> ReviewState:
+    """Returns the review after `entry`. Raises Tampered: such an entry can't be there."""
+    body = entry.body
+    if getattr(body, "review", "") != state.opened.review:
+        raise _wrong(entry, "it is not about this review")
+    change = msgspec.structs.replace
+    if isinstance(body, e.ReviewRuled):
+        state = _ruled(state, entry, body)
+    elif isinstance(body, (e.ReviewClaimed, e.ReviewReleased)):
+        state = _claimed(state, entry, body)
+    elif isinstance(body, e.ReviewCommented):
+        state = change(state, status=_step(state, "commented", entry))
+    elif isinstance(body, e.ReviewHandedOn):
+        status = _step(state, "handed on", entry)
+        if body.to not in (state.terms.hand_on_to if body.reviewer else (state.terms.next,)):
+            raise _wrong(entry, f"its queue hands nothing on to `{body.to}`")
+        if bool(body.reviewer) == is_expired(state, entry.at):
+            raise _wrong(entry, "it is handed on by a reviewer before its deadline, and by nobody after")
+        state = change(state, status=status, handed=body, votes=(), proposed=None, claimed=None, released=())
+    elif isinstance(body, e.ReviewExpired):
+        state = change(state, status=_step(state, "expired", entry))
+    elif isinstance(body, e.ReviewWithdrawn):
+        state = change(state, status=_step(state, "withdrawn", entry))
+    elif isinstance(body, e.ReviewConsumed):
+        if body.digest != state.version or body.call != state.opened.call or body.run != state.opened.run:
+            raise _wrong(entry, "the approval was used for another call than the review's")
+        state = change(state, status=_step(state, "consumed", entry))
+    else:
+        raise _wrong(entry, f"`{entry.kind}` does not belong in a review's stream")
+    return change(state, head=entry.head)
+
+
+def _ruled(state: ReviewState, entry: Entry, body: e.ReviewRuled) -> ReviewState:
+    _step(state, "approved" if body.approved else "denied", entry)
+    vote = Vote(body, entry.at, entry.hash, entry.seq)
+    if body.digest != state.version:
+        raise _wrong(entry, "the ruling is for another call than the review")
+    if is_expired(state, entry.at):
+        raise _wrong(entry, f"it was ruled after the review expired at {state.expires}")
+    if state.holder(entry.at) not in ("", body.reviewer):
+        raise _wrong(entry, f"it is claimed by {state.holder(entry.at)}")
+    counted = [one for one in state.votes if one.version == vote.version or not (one.body.approved or body.approved)]
+    if any(one.names & vote.names for one in counted):
+        raise _wrong(entry, f"{body.reviewer} has ruled before, or somebody has on their behalf")
+    _check_proposal(state, entry, body)
+    votes = (*state.votes, vote)
+    proposed = vote if body.proposes else state.proposed
+    event = tally(state.terms, votes, proposed.version if proposed else state.opened.digest)
+    after = msgspec.structs.replace(
+        state, status=_step(state, event, entry), votes=votes, proposed=proposed, claimed=None
+    )
+    if event == "voted":
+        return after
+    return msgspec.structs.replace(after, ruled=body, ruled_at=entry.at, ruling=entry.hash)
+
+
+def _check_proposal(state: ReviewState, entry: Entry, body: e.ReviewRuled) -> None:
+    """Raises Tampered where a ruling proposes what the queue doesn't permit."""
+    terms = state.terms
+    proposes = bool(body.edited) + (body.answer is not None)
+    if bool(body.proposes) != bool(proposes) or proposes > 1 or (proposes and not body.approved):
+        raise _wrong(entry, "it proposes nothing, or two things, or denies what it proposes")
+    if not set(body.edited) <= set(terms.edit):
+        raise _wrong(entry, "it edits arguments that the queue doesn't permit to be edited")
+    if body.answer is not None and not terms.respond:
+        raise _wrong(entry, "the queue doesn't permit to answer in the tool's place")
+    if state.opened.in_doubt and proposes:
+        raise _wrong(entry, "a call in doubt is run again as it is, or given up")
+
+
+def _claimed(state: ReviewState, entry: Entry, body: e.ReviewClaimed | e.ReviewReleased) -> ReviewState:
+    _step(state, "claimed", entry)
+    holder = state.holder(entry.at)
+    change = msgspec.structs.replace
+    if isinstance(body, e.ReviewReleased):
+        _step(state, "released", entry)
+        if state.claimed is None or state.claimed.reviewer != body.reviewer:
+            raise _wrong(entry, f"{body.reviewer} holds no claim on it")
+        released = tuple(sorted({*state.released, body.reviewer}))
+        return change(state, status=_step(state, "released", entry), claimed=None, released=released)
+    if holder not in ("", body.reviewer) or is_expired(state, entry.at):
+        raise _wrong(entry, f"it is claimed by {holder}" if holder else "it has expired")
+    if body.reviewer in {name for vote in state.votes for name in vote.names if vote.version == state.version}:
+        raise _wrong(entry, f"{body.reviewer} has ruled on it")
+    return change(state, status=_step(state, "claimed", entry), claimed=body)
+
+
+def _step(state: ReviewState, event: str, entry: Entry) -> ReviewStatus:
+    after = REVIEWS.get((state.status, event))
+    if after is None:
+        raise _wrong(entry, f"what is {state.status} can't be {event}")
+    return after
+
+
+def _wrong(entry: Entry, why: str) -> Tampered:
+    return Tampered(f"{entry.stream}#{entry.seq} {entry.kind}: {why}")

@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files as files_of
 from pathlib import Path
@@ -30,6 +30,7 @@ from remit.core.canonical import canonical
 from remit.core.entries import Entry, Exported, Payload, PolicyLoaded, ReviewOpened, seal, unseal
 from remit.core.merkle import Frontier, leaf_hash
 from remit.core.notes import SignerKey, VerifierKey
+from remit.core.people import allowed_signers, read_people
 from remit.errors import BadInput, Conflict, JournalError, UnknownId
 from remit.export.evidence import Evidence
 from remit.export.formats import writer
@@ -54,6 +55,14 @@ the entries commit to with a salted SHA-256. artifacts.jsonl holds the policy fi
 the decisions were made with. manifest.json says what belongs to the bundle; checkpoint and manifest.note are
 signed, proofs.jsonl shows that what is here is in the journal that was signed, and keys.json lists the public
 keys: compare them with the ones you got elsewhere. index.html is for reading.
+
+Each signed ruling can be checked with OpenSSH alone; allowed_signers holds the reviewers' keys as policy has them:
+
+    python -I verify.py --rulings DIR      writes what was signed, and the signatures, one file each
+    ssh-keygen -Y verify -f allowed_signers -I REVIEWER -n ruling@remit \\
+        -s DIR/REVIEW-1.json.sig < DIR/REVIEW-1.json
+
+With a key that has an end, add `-Overify-time=YYYYMMDDhhmmssZ`, the time of the entry.
 """
 
 
@@ -150,6 +159,7 @@ async def _write(journal: Journal, folder: Path, wanted: set[str] | None, reques
         "README.txt": _README.encode(),
         "verify.py": (files_of("remit.export") / "standalone.py").read_bytes(),
     }
+    texts |= await _signers(journal, streams.last)
     for name, data in {**texts, **await evidence.files(streams.last, whole=wanted is None)}.items():
         (folder / name).write_bytes(data)
         files[name] = hashlib.sha256(data).hexdigest()
@@ -307,6 +317,18 @@ async def _write_artifacts(journal: Journal, path: Path, digests: Sequence[str])
             file.write(line)
             hashed.update(line)
     return hashed.hexdigest()
+
+
+async def _signers(journal: Journal, last: Mapping[str, tuple[int, int]]) -> dict[str, bytes]:
+    """Returns the file of reviewers' keys, for `ssh-keygen -Y verify`; none where no policy set names any."""
+    seq, _ = last.get("policy", (-1, 0))
+    found = []
+    for entry in (await journal.read("policy"))[: seq + 1]:
+        artifact = await journal.artifact(entry.body.texts) if isinstance(entry.body, PolicyLoaded) else None
+        if artifact is not None:
+            found.append(read_people(orjson.loads(artifact.data)["files"]))
+    text = allowed_signers(found)
+    return {"allowed_signers": text.encode()} if text else {}
 
 
 def _zip(folder: Path, path: Path) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from remit.core.canonical import plain
 from remit.core.entries import CallDecided, CallDecidedAgain, Entry, Payload, ReviewOpened, is_committed
-from remit.core.lifecycle import CallState, ReviewState, RunState, fold
+from remit.core.lifecycle import CallState, RunState, fold
+from remit.core.reviews import ReviewState
 from remit.core.tools import ToolSpec
 from remit.errors import Tampered
 from remit.export.withhold import Kept, Withhold, nothing
@@ -129,9 +130,7 @@ async def _run(
     payloads = _disclosed(await journal.payloads(f"run/{state.run}"), withhold(entries))
     rulings: dict[str, list[RulingRow]] = {}
     for stream, call in reviews.items():
-        row = await _ruling(journal, stream, withhold)
-        if row is not None:
-            rulings.setdefault(call, []).append(row)
+        rulings.setdefault(call, []).extend(await _rulings(journal, stream, withhold))
     begun: dict[str, str] = {}
     for entry in entries:
         if entry.kind == "task.started":
@@ -161,21 +160,22 @@ async def _run(
     )
 
 
-async def _ruling(journal: Journal, stream: str, withhold: Withhold) -> RulingRow | None:
+async def _rulings(journal: Journal, stream: str, withhold: Withhold) -> list[RulingRow]:
+    """What was said in the queue that the review was last in."""
     entries = await journal.read(stream)
     state = fold(entries)
-    if not isinstance(state, ReviewState) or state.ruled is None:
-        return None
-    ruled = state.ruled
-    reason = ""
-    if ruled.reason is not None:
-        payloads = _disclosed(await journal.payloads(stream), withhold(entries))
-        for (seq, path), payload in payloads.items():
-            if path == "/reason":
-                reason = str(_open(payload, ruled.reason, stream, seq, path))
-    return RulingRow(
-        ruled.review, state.opened.queue, ruled.reviewer, ruled.approved, state.ruled_at, reason, ruled.single_operator
-    )
+    if not isinstance(state, ReviewState):
+        return []
+    payloads = _disclosed(await journal.payloads(stream), withhold(entries))
+    found = []
+    for vote in state.votes:
+        body, reason = vote.body, ""
+        payload = payloads.get((vote.seq, "/reason"))
+        if body.reason is not None and payload is not None:
+            reason = str(_open(payload, body.reason, stream, vote.seq, "/reason"))
+        who = f"{body.reviewer} for {body.on_behalf}" if body.on_behalf else body.reviewer
+        found.append(RulingRow(body.review, state.queue, who, body.approved, vote.at, reason, body.single_operator))
+    return found
 
 
 def _disclosed(payloads: Mapping[tuple[int, str], Payload], kept: Kept) -> dict[tuple[int, str], Payload]:

@@ -5,7 +5,8 @@
 It checks each file's SHA-256, every entry's bytes and hash chain, the Merkle tree or the proofs, the signatures
 on checkpoint and manifest, every disclosed value against its commitment, and that no tool ran without an allow
 verdict for exactly that call before it, nor an approval counted twice, late, or for another call. It does not
-make the decisions again: `remit audit verify` does. Exit codes: 0 it holds, 1 it doesn't, 2 it can't be read.
+make the decisions again, nor check the signatures on rulings: `remit audit verify` does, and for one ruling
+`ssh-keygen -Y verify` (see README.txt). Exit codes: 0 it holds, 1 it doesn't, 2 it can't be read.
 
 Without --key, signatures are checked against the keys in the bundle: compare those with the ones you got elsewhere.
 """
@@ -196,7 +197,19 @@ def canonical(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
-NAMES = ("input", "endorsed", "output", "result", "error", "shown", "reason", "findings", "original")
+NAMES = (
+    "input",
+    "endorsed",
+    "output",
+    "result",
+    "error",
+    "shown",
+    "reason",
+    "findings",
+    "original",
+    "comment",
+    "answer",
+)
 
 
 def commitments(kind: str, body: dict[str, Any]) -> dict[str, str]:
@@ -209,12 +222,36 @@ def commitments(kind: str, body: dict[str, Any]) -> dict[str, str]:
             "/facts": body["facts"],
             "/reasons": body["verdict"].get("reasons"),
             "/findings": body.get("findings"),
-        }
+        } | edited_of(body)
     elif kind == "call.rejected":
         found = {"/args": body["args"], "/error": body["error"]}
     else:
-        found = {f"/{n}": body.get(n) for n in NAMES}
+        found = {f"/{n}": body.get(n) for n in NAMES} | edited_of(body)
     return {path: said for path, said in found.items() if said is not None}
+
+
+def edited_of(body: dict[str, Any]) -> dict[str, str]:
+    edited = body.get("edited", {})
+    return {f"/edited/{name}": said for name, said in edited.items()}
+
+
+def seats_filled(terms: dict[str, Any], people: list[set[str]]) -> bool:
+    """Whether people, given by their groups, make a quorum; each takes one seat."""
+    seats = [group for group, count in sorted(terms.get("groups", {}).items()) for _ in range(count)]
+    if not seats:
+        return bool(len(people) >= terms.get("approvals", 1))
+    takes: dict[int, int] = {}
+
+    def seat(index: int, tried: set[int]) -> bool:
+        for person, groups in enumerate(people):
+            if seats[index] in groups and person not in tried:
+                tried.add(person)
+                if person not in takes or seat(takes[person], tried):
+                    takes[person] = index
+                    return True
+        return False
+
+    return all(seat(index, set()) for index in range(len(seats)))
 
 
 def call_digest(run: str, principal: str, call: dict[str, Any]) -> str:
@@ -229,17 +266,23 @@ def idempotency_key(digest: str) -> str:
 STATUS = {"allow": "intended", "escalate": "waiting", "deny": "refused"}
 STEPS = {
     **{("waiting", outcome): status for outcome, status in STATUS.items()},
-    ("waiting", "refused"): "refused", ("intended", "settled"): "settled", ("intended", "in_doubt"): "in_doubt",
+    ("waiting", "refused"): "refused", ("waiting", "answered"): "settled", ("intended", "settled"): "settled",
+    ("intended", "in_doubt"): "in_doubt",
     ("intended", "again"): "intended", ("in_doubt", "again"): "intended", ("in_doubt", "in_doubt"): "in_doubt",
-    ("in_doubt", "settled"): "settled", ("open", "approved"): "approved", ("open", "denied"): "denied",
-    ("open", "expired"): "expired", ("open", "withdrawn"): "withdrawn", ("approved", "expired"): "expired",
+    ("in_doubt", "settled"): "settled", ("approved", "expired"): "expired",
     ("approved", "withdrawn"): "withdrawn", ("approved", "consumed"): "consumed",
+    **{(was, event): after for was in ("open", "claimed") for event, after in {
+        "claimed": "claimed", "commented": was, "voted": "open", "handed on": "open", "approved": "approved",
+        "denied": "denied", "expired": "expired", "withdrawn": "withdrawn",
+    }.items()},
+    ("claimed", "released"): "open",
 }  # fmt: skip
 KINDS = {
     "run.started", "run.owned", "run.finished", "task.started", "task.expanded", "task.finished", "task.skipped",
     "call.decided", "call.rejected", "call.decided_again", "call.refused", "call.settled", "call.in_doubt",
     "call.intended_again", "call.recorded", "review.opened", "review.ruled", "review.expired", "review.consumed",
-    "review.withdrawn", "policy.loaded", "store.exported", "store.erased", "store.key_added", "store.key_retired",
+    "review.withdrawn", "review.claimed", "review.released", "review.commented", "review.handed_on", "call.answered",
+    "policy.loaded", "store.exported", "store.erased", "store.key_added", "store.key_retired",
 }  # fmt: skip
 
 
@@ -296,15 +339,23 @@ class Journal:
         if kind == "run.started":
             self.runs[stream], self.calls[stream] = body, {}
         elif kind == "review.opened":
-            self.reviews[stream] = {**body, "ruled": None, "consumed": False, "ended": False, "status": "open"}
+            self.reviews[stream] = {
+                **body, "ruled": None, "consumed": False, "ended": False, "status": "open", "votes": [],
+                "terms": body.get("terms") or {}, "version": body["digest"], "proposal": {}, "released": [],
+            }  # fmt: skip
             self.reviews_of.setdefault(f"run/{body['run']}", []).append(stream)
         elif kind == "review.ruled":
+            self.ruled(place, stream, at, body)
+        elif kind in ("review.claimed", "review.released", "review.commented"):
+            self.step(place, self.reviews[stream], kind.removeprefix("review."))
+        elif kind == "review.handed_on":
             review = self.reviews[stream]
-            if body["digest"] != review["digest"] or at >= review["expires"] or review["ruled"]:
-                self.bad(place, "a ruling for another call, after the deadline, or a second one")
-            review["ruled"] = {**body, "hash": self.heads[stream][1]}
-            self.step(place, review, "approved" if body["approved"] else "denied")
-            review["ended"] = not body["approved"]
+            allowed = review["terms"].get("hand_on_to", []) if "reviewer" in body else [review["terms"].get("next")]
+            if body["to"] not in allowed or ("reviewer" in body) == (at >= review["expires"]):
+                self.bad(place, "its queue does not hand it on so, or not now")
+            self.step(place, review, "handed on")
+            review |= {"expires": body["expires"], "terms": body["terms"], "votes": [], "version": review["digest"]}
+            review["proposal"] = {}
         elif kind in ("review.consumed", "review.expired", "review.withdrawn"):
             self.step(place, self.reviews[stream], kind.removeprefix("review."))
             self.reviews[stream]["ended"] = True
@@ -316,15 +367,65 @@ class Journal:
             if kind == "call.decided_again" or body["because"] == "ruled":
                 self.approved(place, at, call, body, used=bool(body.get("key")))
             if kind == "call.decided_again":
+                self.edited(place, stream, call, body)
                 call |= {"outcome": body["verdict"]["outcome"], "key": body.get("key", "")}
                 call["reviews"] = body.get("reviews", [])
             self.step(place, call, body["verdict"]["outcome"] if kind == "call.decided_again" else "again")
+        elif kind == "call.answered":
+            call = self.calls[stream][body["id"]]
+            self.approved(place, at, call, body, used=True)
+            said = [self.reviews[f"review/{r['review']}"]["proposal"].get("answer") for r in body["rulings"]]
+            if body["result"] not in said:
+                self.bad(place, "it is not the answer that a reviewer gave")
+            self.step(place, call, "answered")
         elif kind in ("call.in_doubt", "call.refused"):
             call = self.calls[stream][body["id"]]
             self.step(place, call, kind.removeprefix("call."))
             call |= {"reviews": [body["review"]]} if kind == "call.in_doubt" else {"outcome": "deny"}
         elif kind == "call.settled":
             self.settled(place, stream, body)
+
+    def ruled(self, place: str, stream: str, at: str, body: dict[str, Any]) -> None:
+        """Counts a vote: one for each person, for the call as it stands. Signatures are not checked here."""
+        review = self.reviews[stream]
+        terms, version = review["terms"], body.get("proposes") or body["digest"]
+        if body["digest"] != review["version"] or at >= review["expires"] or review["ruled"]:
+            self.bad(place, "a ruling for another call, after the deadline, or after it was settled")
+        if not body.get("signature") and not body.get("single_operator"):
+            self.bad(place, "a ruling that is neither signed nor made in single-operator mode")
+        proposed = {"edited", "answer"} & set(body)
+        if bool(proposed) != ("proposes" in body) or not set(body.get("edited", {})) <= set(terms.get("edit", [])):
+            self.bad(place, "it changes what its queue does not permit to be changed")
+        names = {body["reviewer"], body.get("on_behalf") or body["reviewer"]}
+        for vote in review["votes"]:
+            same = vote["version"] == version or not (vote["approved"] or body["approved"])
+            if same and names & vote["names"]:
+                self.bad(place, "somebody rules twice")
+        vote = {"version": version, "names": names, "approved": body["approved"], "groups": body.get("groups", [])}
+        review["votes"].append({**vote, "by": body["reviewer"]})
+        if proposed:
+            review |= {"version": version, "proposal": body}
+        last = {vote["by"]: vote for vote in review["votes"]}.values()
+        approving = [set(v["groups"]) for v in last if v["approved"] and v["version"] == review["version"]]
+        if sum(not v["approved"] for v in last) >= terms.get("denials", 1):
+            event = "denied"
+        else:
+            event = "approved" if seats_filled(terms, approving) else "voted"
+        self.step(place, review, event)
+        if event != "voted":
+            review["ruled"] = {**body, "hash": self.heads[stream][1]}
+        review["ended"] = event == "denied"
+
+    def edited(self, place: str, stream: str, call: dict[str, Any], body: dict[str, Any]) -> None:
+        """Takes over what a reviewer changed, where that is what was approved."""
+        if "edited" not in body:
+            return
+        run, record = self.runs[stream], call["record"]
+        record = {**record, "args": {**record["args"], **body["edited"]}}
+        said = [self.reviews[f"review/{r['review']}"]["version"] for r in body["rulings"]]
+        if call_digest(run["run"], run["principal"], record) != body["digest"] or body["digest"] not in said:
+            self.bad(place, "the call as edited is not the one that the reviewers approved")
+        call |= {"record": record, "digest": body["digest"]}
 
     def forget(self, stream: str, kind: str, body: dict[str, Any]) -> None:
         """Drops what nothing can refer to any more: a run that is over, and its reviews when they are, too."""
@@ -365,7 +466,7 @@ class Journal:
             self.bad(place, f"the verdict is {outcome}, but it was {'intended' if key else 'not intended'}")
         self.calls[stream][call["id"]] = {
             "digest": call["digest"], "outcome": outcome, "key": key, "reviews": body.get("reviews", []),
-            "status": STATUS.get(outcome, outcome),
+            "status": STATUS.get(outcome, outcome), "record": call,
         }  # fmt: skip
 
     def approved(self, place: str, at: str, call: dict[str, Any], body: dict[str, Any], *, used: bool) -> None:
@@ -377,7 +478,7 @@ class Journal:
             ruled = review and review["ruled"]
             if not review or not ruled or ruled["hash"] != hash or not ruled["approved"]:
                 self.bad(place, f"review {id} holds no such approval before it")
-            elif ruled["digest"] != call["digest"] or at >= review["expires"]:
+            elif call["digest"] not in (review["digest"], review["version"]) or at >= review["expires"]:
                 self.bad(place, f"the approval in review {id} is for another call, or had expired")
             if used and id in self.used:
                 self.bad(place, f"the approval in review {id} was used before, at {self.used[id]}")
@@ -509,15 +610,36 @@ def _sha256(name: str) -> str:
     return hashed.hexdigest()
 
 
+def write_rulings(folder: Path) -> int:
+    """Writes what each ruling's signature is over, and the signature; returns how many there are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    count = 0
+    for _, line in lines("entries.jsonl"):
+        entry = json.loads(line)
+        if entry["kind"] != "review.ruled" or not entry["body"].get("signature"):
+            continue
+        name = f"{entry['stream'].removeprefix('review/')}-{entry['seq']}.json"
+        if not name.replace("-", "").replace(".json", "").isalnum():
+            raise ValueError(f"{name}: not the name of a review")
+        said = {key: value for key, value in entry["body"].items() if key != "signature"}
+        (folder / name).write_bytes(canonical({**said, "statement": "remit ruling v1"}))
+        (folder / f"{name}.sig").write_text(entry["body"]["signature"], "utf-8")
+        count += 1
+    return count
+
+
 def main() -> int:
     """Prints what was found and returns the exit code."""
     parser = argparse.ArgumentParser(description="Checks the export that this file lies in.", allow_abbrev=False)
     parser.add_argument("--key", action="append", default=[], help="a public key that you got elsewhere; repeatable")
     parser.add_argument("--checkpoint", help="a file with a checkpoint you hold: the journal must begin with it")
+    parser.add_argument("--rulings", metavar="DIR", help="write each signed ruling and its signature there, and check")
     said = parser.parse_args()
     try:
         held = Path(said.checkpoint).read_text("utf-8") or "(empty)" if said.checkpoint is not None else ""
         journal, notes = check(said.key, held)
+        if said.rulings is not None:
+            notes.append(f"{write_rulings(Path(said.rulings))} signed rulings are in {said.rulings}")
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         sys.stderr.write(f"this export can't be read: {type(error).__name__}: {error}\n")
         return 2

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from remit.core.entries import CallDecided, CallDecidedAgain, CallRejected, CallSettled, Entry, ReviewOpened
+from remit.core.entries import (
+    CallAnswered,
+    CallDecided,
+    CallDecidedAgain,
+    CallRejected,
+    CallSettled,
+    Entry,
+    ReviewOpened,
+)
 from remit.errors import BadInput
 
 Kept = Callable[[int, str], bool]
@@ -13,7 +21,7 @@ Withhold = Callable[[Sequence[Entry]], Kept]
 """Of a stream's entries: what stays out of it."""
 
 
-COPIES = ("/facts", "/reasons", "/shown", "/reason")
+COPIES = ("/facts", "/reasons", "/shown", "/reason", "/comment", "/answer")
 """Paths of payloads that may quote an argument."""
 
 
@@ -54,17 +62,23 @@ def withholding(rules: Sequence[str]) -> Withhold:
         marked = {
             entry.seq
             for entry in entries
-            if isinstance(entry.body, CallSettled) and labels.intersection(entry.body.labels)
+            if isinstance(entry.body, (CallSettled, CallAnswered)) and labels.intersection(entry.body.labels)
         }
         return lambda seq, path: (
             path == ORIGINAL
             or seq in closed
             or (seq in marked and path == "/result")
             or (seq in quoting and path in COPIES)
-            or any(path == pointer or path.startswith(f"{pointer}/") for pointer in pointers)
+            or any(is_below(path, pointer) for pointer in pointers)
         )
 
     return of_stream
+
+
+def is_below(path: str, pointer: str) -> bool:
+    """Whether a payload is at or below a pointer; an argument as a reviewer changed it is that argument."""
+    asked = f"/args/{path.removeprefix('/edited/')}" if path.startswith("/edited/") else path
+    return any(one == pointer or one.startswith(f"{pointer}/") for one in (path, asked))
 
 
 def quoted_in(entries: Sequence[Entry], names: set[str]) -> set[int]:
@@ -102,7 +116,7 @@ def _of_tools(entries: Sequence[Entry], tools: set[str]) -> set[int]:
         if isinstance(body, CallDecided):
             calls[body.call.id] = body.call.tool
             id = body.call.id
-        elif isinstance(body, (CallRejected, CallSettled, CallDecidedAgain)):
+        elif isinstance(body, (CallRejected, CallSettled, CallAnswered, CallDecidedAgain)):
             id = body.id
             if isinstance(body, CallRejected):
                 calls[id] = body.tool

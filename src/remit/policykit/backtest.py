@@ -38,6 +38,8 @@ KINDS: Final = (
     "run.finished",
 )
 """The kinds of entries that are read; the sets that were loaded are handed in before."""
+UNREAD: Final = ("/reasons", "/findings")
+"""Values of a decision that deciding needs not; a guardrail's facts are among `/facts`."""
 _EXAMPLES_EACH: Final = 10
 """Examples of each kind of change that are kept."""
 _TICK: Final = 5_000
@@ -216,10 +218,11 @@ class _Ready:
 
 
 class _Waiting(NamedTuple):
-    """A call that waits for people, and its arguments if they are there."""
+    """A call that waits for people, its arguments if they are there, and the reviews that ask about it."""
 
     call: _Call
     args: Mapping[str, object] | None
+    reviews: tuple[str, ...] = ()
 
 
 class Backtest:
@@ -248,10 +251,8 @@ class Backtest:
         for one in loaded:
             set_ = recorded_tools(one.types)
             self._recorded.setdefault(one.digest, []).append((one, set_))
-            newest = newest.joined(set_)
-        if tools is not None:
-            newest = newest.joined(tools)
-        self._newest = newest
+            newest = set_.over(newest)
+        self._newest = newest = newest if tools is None else tools.over(newest)
         self._current = newest.load(files)
         self._ready: dict[tuple[str, str], _Ready] = {}
         self._sets: dict[str, PolicySet] = {}
@@ -284,7 +285,7 @@ class Backtest:
         args = _args(call, values)
         then = self._decide(entry.at, entry.stream, call, verdict, args, values.get("/facts"), None)
         if verdict.outcome is Outcome.ESCALATE:
-            self._waiting.setdefault(entry.stream, {})[call.id] = _Waiting(call, args)
+            self._waiting.setdefault(entry.stream, {})[call.id] = _Waiting(call, args, body.reviews)
             for review in body.reviews:
                 self._asked[review] = None if then is None else then[0]
         if then is not None:
@@ -293,7 +294,10 @@ class Backtest:
 
     def _other(self, kind: str, entry: _Other, data: bytes) -> None:
         if kind == "run.finished":
-            self._waiting.pop(entry.stream, None)
+            # Nobody is asked any more, whatever became of the reviews.
+            for waiting in self._waiting.pop(entry.stream, {}).values():
+                for review in waiting.reviews:
+                    self._closed(review)
             return
         body = _BODIES[kind].decode(entry.body)
         if isinstance(body, e.CallDecidedAgain):
@@ -308,9 +312,12 @@ class Backtest:
         elif isinstance(body, e.ReviewRuled):
             self._ruled(body)
         elif isinstance(body, (e.ReviewExpired, e.ReviewWithdrawn)):
-            self._asked.pop(body.review, None)
-            self._queues.pop(body.review, None)
-            self._shown.pop(body.review, None)
+            self._closed(body.review)
+
+    def _closed(self, review: str) -> None:
+        self._asked.pop(review, None)
+        self._queues.pop(review, None)
+        self._shown.pop(review, None)
 
     def _ruled(self, body: e.ReviewRuled) -> None:
         queue = self._queues.pop(body.review, None)
@@ -333,6 +340,11 @@ class Backtest:
             self.done.undecided["it was first asked for before the period"] += 1
             return
         approval = self._approval(found.call, body)
+        if body.edited:
+            edited = {name: values.get(f"/edited/{name}") for name in body.edited}
+            known = found.args is not None and None not in edited.values()
+            args = {**(found.args or {}), **edited} if known else None
+            found = waiting[body.id] = found._replace(args=args)
         self._decide(entry.at, entry.stream, found.call, verdict, found.args, values.get("/facts"), approval)
         if body.verdict.outcome is not Outcome.ESCALATE:
             waiting.pop(body.id)
@@ -430,24 +442,29 @@ class Backtest:
 
     def _made(self, tool_digest: str, policies: str) -> _Ready:
         facts: dict[str, Any] = {}
+        findings: dict[str, Any] = {}
         spec: ToolSpec | None = None
         for _, tools in self._recorded.get(policies, ()):
             for one in tools.specs.values():
                 if one.digest == tool_digest:
                     spec = one
                     facts.update(tools.facts.get(one.name, {}))
+                    findings.update(tools.findings.get(one.name, {}))
         if spec is None:
             return _Ready(None, why="the policy set or the tool that it was decided with is not there")
         typed = {**self._newest.facts.get(spec.name, {}), **facts}
-        sum_ = digest({"tool": spec.digest, "facts": typed})
+        found = {**self._newest.findings.get(spec.name, {}), **findings}
+        sum_ = digest({"tool": spec.digest, "facts": typed, "findings": found})
         if sum_ not in self._sets:
             try:
-                self._sets[sum_] = self._newest.having(spec, typed).load(self._files)
+                then = Toolset({spec.name: spec}, {spec.name: typed}, {spec.name: found})
+                self._sets[sum_] = then.over(self._newest).load(self._files)
             except PolicyError as error:
                 words = error.problems[0].message
                 return _Ready(spec, why=f"the candidate doesn't load for tool `{spec.name}` as it was: {words}")
         rules = self._sets[sum_]
         there = {"args", "tool", *_DOCUMENT, *(f"facts.{name}" for name in facts)}
+        there |= {f"findings.{name}" for name in findings}
         unasked: dict[str, frozenset[str]] = {}
         vital: set[str] = set()
         for rule in rules.rules_for(spec.name):
@@ -473,11 +490,11 @@ class Backtest:
 
 def looks_at(tree: Node) -> tuple[frozenset[str], frozenset[str]]:
     """Returns the names a condition looks at, facts as `facts.name`; and those of them that it asks `has` of."""
-    if isinstance(tree, (Field, Has)) and isinstance(tree.operand, Root) and tree.operand.name == "facts":
-        names = frozenset({f"facts.{tree.name}"})
+    if isinstance(tree, (Field, Has)) and isinstance(tree.operand, Root) and tree.operand.name in _BY_NAME:
+        names = frozenset({f"{tree.operand.name}.{tree.name}"})
         return names, names if isinstance(tree, Has) else frozenset()
     if isinstance(tree, Root):
-        return (frozenset() if tree.name == "facts" else frozenset({tree.name})), frozenset()
+        return (frozenset() if tree.name in _BY_NAME else frozenset({tree.name})), frozenset()
     looked: frozenset[str] = frozenset()
     asked: frozenset[str] = frozenset()
     for child in children(tree):
@@ -486,6 +503,7 @@ def looks_at(tree: Node) -> tuple[frozenset[str], frozenset[str]]:
     return looked, asked
 
 
+_BY_NAME: Final = ("facts", "findings")
 _DOCUMENT: Final = ("now", "agent", "task", "run", "spent", "labels", "history", "facts", "approval")
 """Names that every recorded decision has."""
 
@@ -500,8 +518,9 @@ def _missing(ready: _Ready, document: Mapping[str, Any], broken: tuple[RuleHit, 
         needed |= ready.unasked.get(hit.digest, frozenset())
     for name in sorted(needed):
         root, _, fact = name.partition(".")
-        if fact and fact not in document["facts"]:
-            return f"fact `{fact}` was not asked for then"
+        if fact and fact not in document.get(root, {}):
+            what = "fact" if root == "facts" else "guardrail"
+            return f"{what} `{fact}` was not asked for then"
         if not fact and root not in document:
             return f"`{root}` was not recorded then"
     return ""

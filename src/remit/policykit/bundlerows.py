@@ -12,7 +12,7 @@ import orjson
 from remit.bundles import UNFIT, Bundle, Payloads
 from remit.core.entries import PolicyLoaded
 from remit.errors import BadInput
-from remit.policykit.backtest import KINDS, Loaded, Row
+from remit.policykit.backtest import KINDS, UNREAD, Loaded, Row
 
 _KINDS: Final = frozenset(KINDS)
 
@@ -61,7 +61,8 @@ def bundle_rows(bundle: Bundle, since: str) -> Iterator[Row]:
 
 
 def _values(given: dict[str, tuple[bytes, bytes]]) -> bytes:
-    members = (b'"%s":%s' % (path.encode(), value) for path, (_, value) in given.items() if path != "/reasons")
+    kept = {path: value for path, (_, value) in given.items() if path not in UNREAD}
+    members = (b'"%s":%s' % (path.encode(), value) for path, value in kept.items())
     return b"{" + b",".join(members) + b"}"
 
 

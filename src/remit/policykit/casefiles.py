@@ -15,7 +15,7 @@ from remit.policykit.toolset import checked, plain_yaml
 
 SUFFIXES: Final = (".cases.yaml", ".cases.yml")
 
-_OF_A_TOOL: Final = ("args", "facts", "provenance", "findings")
+_OF_A_TOOL: Final = ("args", "facts", "findings", "provenance", "authority", "content")
 
 _Text = Annotated[str, StringConstraints(min_length=1)]
 _Texts = Annotated[
@@ -40,11 +40,14 @@ class Given(_Strict):
     principal: _Text | None = Field(None, description="Whom the run acts for.")
     run: dict[_Text, str] = Field(default_factory=dict, description="`id`, `graph`, `principal`, `started`, `purpose`.")
     labels: list[_Text] = Field(default_factory=list, description="Labels of all that the task has read.")
-    provenance: dict[_Text, dict[_Text, Any]] = Field(
-        default_factory=dict, description="Where each argument came from; one that isn't said is the principal's."
+    provenance: dict[_Text, Any] = Field(
+        default_factory=dict,
+        description="Where arguments came from, as `iban: {untrusted: true}`; from the principal, unless said.",
     )
-    findings: dict[_Text, dict[_Text, Any]] = Field(
-        default_factory=dict, description="What each guardrail says; one that isn't said failed."
+    authority: list[Any] | None = Field(None, description="The leaves of `authority`; made of provenance, unless said.")
+    content: list[Any] | None = Field(None, description="The leaves of `content`; made of provenance, unless said.")
+    findings: dict[_Text, Any] = Field(
+        default_factory=dict, description="What guardrails said of the arguments; a missing one failed."
     )
     spent: dict[_Text, Any] = Field(default_factory=dict, description="`calls`, `cost`, and `by_tool`.")
     facts: dict[_Text, Any] = Field(

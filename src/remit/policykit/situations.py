@@ -16,7 +16,6 @@ from remit.core.entries import Outcome
 from remit.core.facts import roots
 from remit.core.policy import PolicySet
 from remit.core.policyfiles import suggest
-from remit.core.provenance import stated_flow
 from remit.core.tools import ToolSpec
 from remit.core.yamltext import Number
 from remit.errors import PolicyError, Problem
@@ -74,16 +73,15 @@ class _Making:
         self._case, self._given, self._spec, self._problems = case, case.given, spec, problems
         self._types = tools.roots(spec)
         self._facts = tools.facts.get(spec.name, {})
+        self._findings = tools.findings.get(spec.name, {})
         said = self._given.get("approval")
         self.approved = bool(said) and said is not False
-        self._args: dict[str, object] = {}
 
     def _bad(self, path: tuple[str | int, ...], message: str, hint: str = "") -> None:
         self._problems.append(self._case.problem(path, message, hint))
 
     def args(self) -> dict[str, object]:
-        """Returns the arguments; first, because where they came from is said of them."""
-        schema = self._spec.normal
+        schema: Mapping[str, Any] = self._spec.normal
         properties = schema.get("properties", {})
         given = {**_defaults(self._spec.arguments.get("properties", {})), **self._given.get("args", {})}
         for name in given:
@@ -93,7 +91,6 @@ class _Making:
                 )
         args = {name: shaped(value, properties.get(name, {}), schema) for name, value in given.items()}
         self._fits(("args",), args, schema)
-        self._args = args
         return args
 
     def _fits(self, path: tuple[str, ...], value: object, schema: Mapping[str, Any]) -> None:
@@ -124,10 +121,12 @@ class _Making:
             "spent": self._spent(),
             "history": self._part("history", {"allowed": 0, "escalated": 0, "denied": 0, "last": {}}),
             "labels": plain_yaml(self._given.get("labels", [])),
-            "facts": self._provided(),
+            "facts": self._provided("facts", "fact", self._facts),
             "approval": self._approval(),
+            **self._flow(),
         }
-        return {**document, **self._further()}
+        findings = self._provided("findings", "guardrail", self._findings)
+        return {**document, "findings": findings} if findings else document
 
     def _part(self, name: str, usual: dict[str, Any]) -> dict[str, Any]:
         given = self._given.get(name, {})
@@ -167,17 +166,15 @@ class _Making:
             self._bad((*path, "calls"), f"`{calls}` is no number of calls")
         return {"calls": calls, "cost": cost}
 
-    def _provided(self) -> dict[str, Any]:
+    def _provided(self, key: str, what: str, types: Mapping[str, Any]) -> dict[str, Any]:
         found = {}
-        for name, value in self._given.get("facts", {}).items():
-            schema = self._facts.get(name)
+        for name, value in self._given.get(key, {}).items():
+            schema = types.get(name)
             if schema is None:
-                self._bad(
-                    ("facts", name), f"there is no fact `{name}` for `{self._spec.name}`", suggest(name, self._facts)
-                )
+                self._bad((key, name), f"there is no {what} `{name}` for `{self._spec.name}`", suggest(name, types))
                 continue
             found[name] = shaped(value, schema, schema)
-            self._fits(("facts", name), found[name], schema)
+            self._fits((key, name), found[name], schema)
         return found
 
     def _approval(self) -> dict[str, Any]:
@@ -187,30 +184,33 @@ class _Making:
             reviewers = self._part("approval", {"reviewers": reviewers})["reviewers"]
         return {"given": self.approved, "reviewers": reviewers}
 
-    def _further(self) -> dict[str, Any]:
-        """Names that conditions see and that were not always there; what isn't recorded can't be given."""
-        stated = plain_yaml(self._given.get("provenance", {}))
-        known = self._types["provenance"].get("properties", {})
-        for name in stated:
-            if known and name not in known:
-                self._bad(("provenance", name), f"there is no argument `{name}`", suggest(name, known))
-        flow = stated_flow(self._spec, self._args, stated)
-        self._fits(("provenance",), flow["provenance"], self._types["provenance"])
-        findings = self._findings()
-        return {**flow, "findings": findings} if findings else flow
+    def _flow(self) -> dict[str, Any]:
+        """Where each argument came from: what a case doesn't say of one is the principal's own word."""
+        leaf = self._types["authority"]["items"]
+        given = self._given.get("provenance", {})
+        names = tuple(self._spec.normal.get("properties", self._given.get("args", {})))
+        for name in given:
+            if name not in names:
+                self._bad(("provenance", name), f"there is no argument `{name}`", suggest(name, names))
+        rows = {name: _leaf(leaf, name, given.get(name), self._given.get("args", {}).get(name, "")) for name in names}
+        for name, row in rows.items():
+            self._fits(("provenance", name), row, leaf)
+        flow: dict[str, Any] = {"provenance": rows}
+        for root, arguments in (("authority", self._spec.authority), ("content", self._spec.content)):
+            said = self._given.get(root)
+            found = [rows[name] for name in rows if name in arguments] if said is None else plain_yaml(said)
+            self._fits((root,), found, self._types[root])
+            flow[root] = found
+        return flow
 
-    def _findings(self) -> dict[str, Any]:
-        found = {}
-        types = self._types.get("findings", {}).get("properties", {})
-        for name, said in self._given.get("findings", {}).items():
-            if name not in types:
-                self._bad(
-                    ("findings", name), f"no guardrail `{name}` looks at `{self._spec.name}`", suggest(name, types)
-                )
-                continue
-            found[name] = {**_plainest(types[name]), **plain_yaml(said)}
-            self._fits(("findings", name), found[name], types[name])
-        return found
+
+def _leaf(schema: Mapping[str, Any], argument: str, given: object, value: object) -> dict[str, Any]:
+    """Returns what conditions see of where an argument came from: what is not said is false or empty."""
+    blank = {"boolean": False, "string": "", "array": []}
+    usual = {name: blank[about["type"]] for name, about in schema["properties"].items()}
+    text = value if isinstance(value, str) else value.text if isinstance(value, Number) else ""
+    said = {"principal": True} if given is None else plain_yaml(given)
+    return {**usual, "argument": argument, "value": text, **(said if isinstance(said, dict) else {"says": said})}
 
 
 def shaped(value: object, schema: object, root: Mapping[str, Any]) -> Any:
@@ -255,12 +255,6 @@ def _defaults(properties: Mapping[str, Any]) -> dict[str, Any]:
         for name, schema in properties.items()
         if isinstance(schema, Mapping) and "default" in schema
     }
-
-
-def _plainest(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns facts in which nothing was found."""
-    empty: dict[str, Any] = {"boolean": False, "integer": 0, "number": 0, "string": "", "array": []}
-    return {name: empty.get(str(part.get("type"))) for name, part in schema.get("properties", {}).items()}
 
 
 # --- approvals -------------------------------------------------------------------------------------------

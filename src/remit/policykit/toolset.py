@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 
@@ -37,12 +37,11 @@ FILE: Final = "tools.yaml"
 
 @dataclass(frozen=True, slots=True)
 class Toolset:
-    """Tools by name, and the facts that each one's decisions look at, with their types."""
+    """Tools by name, and the facts and findings that each one's decisions look at, with their types."""
 
     specs: Mapping[str, ToolSpec]
     facts: Mapping[str, Mapping[str, JsonSchema]]
     findings: Mapping[str, Mapping[str, JsonSchema]] = field(default_factory=dict)
-    """The types of what guardrails say of each one's arguments."""
 
     def roots(self, tool: ToolSpec) -> dict[str, JsonSchema]:
         """Returns the types of the names that conditions on `tool` can see."""
@@ -52,14 +51,10 @@ class Toolset:
         """Returns the policy set that `files` say for these tools. Raises PolicyError."""
         return load_policies(files, tuple(self.specs.values()), self.roots, recorded=recorded)
 
-    def having(self, spec: ToolSpec, facts: Mapping[str, JsonSchema]) -> Toolset:
-        """Returns these tools with another one in the place of that name."""
-        return replace(self, specs={**self.specs, spec.name: spec}, facts={**self.facts, spec.name: facts})
-
-    def joined(self, other: Toolset) -> Toolset:
-        """Returns these tools with those of `other`, which come first where names are the same."""
+    def over(self, below: Toolset) -> Toolset:
+        """Returns the tools of both; of two with one name, this one's."""
         return Toolset(
-            {**self.specs, **other.specs}, {**self.facts, **other.facts}, {**self.findings, **other.findings}
+            {**below.specs, **self.specs}, {**below.facts, **self.facts}, {**below.findings, **self.findings}
         )
 
 
@@ -103,6 +98,9 @@ class ToolText(BaseModel):
     facts: dict[_Text, Any] = Field(
         default_factory=dict, description="The facts its decisions look at: the JSON Schema of each, by name."
     )
+    findings: dict[_Text, Any] = Field(
+        default_factory=dict, description="What guardrails say of its arguments: the JSON Schema of each, by name."
+    )
 
 
 class ToolsText(BaseModel):
@@ -118,10 +116,12 @@ def read_tools(name: str, text: str) -> Toolset:
     source, value = read_yaml(name, text, nulls=True)
     specs: dict[str, ToolSpec] = {}
     facts: dict[str, Mapping[str, JsonSchema]] = {}
+    findings: dict[str, Mapping[str, JsonSchema]] = {}
     if not source.problems and (said := checked(source, plain_yaml(value), ToolsText)) is not None:
         for tool, about in said.tools.items():
-            facts[tool] = about.facts
-            for kind, schemas in (("arguments", about.arguments), ("facts", about.facts)):
+            facts[tool], findings[tool] = about.facts, about.findings
+            for kind in ("arguments", "facts", "findings"):
+                schemas = getattr(about, kind)
                 _schemas(source, ("tools", tool, kind), schemas)
             _schemas(source, ("tools", tool), {"result": about.result})
             try:
@@ -130,7 +130,7 @@ def read_tools(name: str, text: str) -> Toolset:
                 source.add(source.key_at(("tools", tool)), str(error) or f"a cost of `{about.cost}` is no number")
     if source.problems:
         raise PolicyError(tuple(source.problems))
-    return Toolset(specs, facts)
+    return Toolset(specs, facts, findings)
 
 
 def tools_schema() -> dict[str, Any]:

@@ -10,6 +10,8 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
+from remit.errors import Tampered
+
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
@@ -54,6 +56,37 @@ class System:
     def entropy(self, size: int) -> bytes:
         """`size` unpredictable bytes."""
         return secrets.token_bytes(size)
+
+
+class NeverBack:
+    """Another's clock, but for its time: that never goes back, nor before a moment that is known to have been.
+
+    So what has expired stays expired where the clock of the machine is set back.
+    """
+
+    def __init__(self, ambient: Ambient, known: str) -> None:
+        """Takes the last moment that is known, as `stamp` writes it; "" for none. Raises Tampered: it is no moment."""
+        self._ambient = ambient
+        self._latest = _moment(known) if known else datetime.min.replace(tzinfo=UTC)
+        self.monotonic = ambient.monotonic
+        self.sleep = ambient.sleep
+        self.timeout = ambient.timeout
+        self.entropy = ambient.entropy
+
+    def now(self) -> datetime:
+        """The time, in UTC."""
+        self._latest = max(self._latest, self._ambient.now())
+        return self._latest
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+        if stamp(moment) == text:
+            return moment
+    except (ValueError, OverflowError):
+        pass
+    raise Tampered(f"the journal's last entry says that it is of `{text}`: that is no moment as Remit writes one")
 
 
 def stamp(moment: datetime) -> str:

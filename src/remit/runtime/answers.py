@@ -5,7 +5,8 @@ from __future__ import annotations
 import orjson
 
 from remit.core.entries import Commitment
-from remit.core.lifecycle import CallState, CallStatus, ReviewState
+from remit.core.lifecycle import CallState, CallStatus
+from remit.core.reviews import ReviewState, Vote
 from remit.errors import CallError, Denied, InvalidArguments, Tampered, ToolFailed
 from remit.runtime.stream import RunStream
 from remit.store.payloads import open_payload
@@ -27,26 +28,38 @@ async def refusal(stream: RunStream, call: CallState) -> Denied:
         return denied(call.tool, ("its review expired before anybody approved it",))
     if call.because == "used":
         return denied(call.tool, ("its approval was used before",))
+    if call.because == "unfit":
+        return denied(call.tool, ("a reviewer changed its arguments to what it doesn't take",))
     reasons = []
     for id in call.reviews:
         review = stream.reviews.get(id)
         if review is not None and review.ruled is not None and not review.ruled.approved:
-            said = await reason_of(stream, review)
-            reasons.append(f"{review.ruled.reviewer} said no" + (f": {said}" if said else ""))
+            for vote in review.votes:
+                if not vote.body.approved:
+                    said = await reason_of(stream, review, vote)
+                    reasons.append(f"{vote.body.reviewer} said no" + (f": {said}" if said else ""))
     if not reasons:
         # Approved, and still refused: policy has switched the mode off since.
         reasons.append("it was approved in single-operator mode, which the policies don't permit")
     return denied(call.tool, tuple(reasons))
 
 
-async def reason_of(stream: RunStream, review: ReviewState) -> str:
+async def reason_of(stream: RunStream, review: ReviewState, vote: Vote) -> str:
     """Returns the reason a reviewer gave, or "" where none was given or it was erased."""
-    ruled = review.ruled
-    if ruled is None or ruled.reason is None:
+    stored = await stream.journal.payloads(f"review/{review.opened.review}")
+    payload = stored.get((vote.seq, "/reason"))
+    if vote.body.reason is None or payload is None:
         return ""
-    for (_, path), payload in (await stream.journal.payloads(f"review/{review.opened.review}")).items():
-        if path == "/reason":
-            return str(open_payload(payload, ruled.reason))
+    return str(open_payload(payload, vote.body.reason))
+
+
+def told(call: CallState) -> str:
+    """Returns what an agent is told of a call that did not go as it asked; "" where it did."""
+    if call.answered:
+        return f"`{call.tool}` did not run: {call.answered} answered in its place, and this is what it returned"
+    if call.edited and call.status is CallStatus.SETTLED:
+        names = ", ".join(f"`{name}`" for name in sorted(call.edited))
+        return f"`{call.tool}` did not run as asked: {call.editor} changed {names}, and that ran"
     return ""
 
 

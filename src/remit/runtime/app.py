@@ -35,7 +35,7 @@ from remit.errors import (
     UnknownId,
 )
 from remit.logs import get
-from remit.runtime.ambient import Ambient, System, new_id, stamp, user
+from remit.runtime.ambient import Ambient, NeverBack, System, new_id, stamp, user
 from remit.runtime.checkpoints import Checkpoints
 from remit.runtime.gate import Gate
 from remit.runtime.guards import Guards, load_governed
@@ -92,6 +92,7 @@ class Runtime:
         policies, guards = self._load_policies(self._texts)
         async with AsyncExitStack() as opening:
             self.journal = await opening.enter_async_context(await Journal.open(self._store))
+            self._ambient = NeverBack(self._ambient, await self.journal.latest())
             self._leases = Leases(self.journal)
             self.projections = Projections(self.journal)
             self._checkpoints = Checkpoints(self.journal, self._keys, self._ambient, self._anchor)

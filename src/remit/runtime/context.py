@@ -19,6 +19,7 @@ from remit.core.typed import Tool
 from remit.errors import JournalError, Misuse, RunError
 from remit.logs import bound, get
 from remit.runtime.ambient import stamp
+from remit.runtime.answers import told
 from remit.runtime.drafts import Ask
 from remit.runtime.gate import Gate, Waiting
 from remit.runtime.recover import answer, mismatch
@@ -85,6 +86,15 @@ class Context:
         self._next = 0
         self._busy = False
         self._parked = False
+        self._notices: list[str] = []
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What people changed of this context's calls, in words, in order: the same at every replay.
+
+        A call that a reviewer edited returns the result of what ran, and one they answered what they said.
+        """
+        return tuple(self._notices)
 
     @property
     def run(self) -> str:
@@ -125,7 +135,10 @@ class Context:
         run.asked(ask.id)
         try:
             with bound(call=ask.id):
-                return await self._gated(ask)
+                result = await self._gated(ask)
+            if words := told(stream.state.calls[ask.id]):
+                self._notices.append(words)
+            return result
         except Waiting:
             run.parked = self._parked = True
             # Unwinds the agent as a cancellation does: `except Exception` can't stop it, `finally` runs.

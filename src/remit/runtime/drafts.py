@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 import msgspec
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-from remit.core.canonical import canonical
+from remit.core.canonical import LARGEST, canonical
 from remit.core.decide import Verdict
 from remit.core.entries import CallRecord, Head, Outcome, ReviewOpened, RuleHit, Sealed, VerdictRecord
-from remit.core.facts import Facts
+from remit.core.facts import Facts, roots
+from remit.core.people import IN_DOUBT, Queue, deadline
 from remit.core.policy import PolicySet
 from remit.core.tools import Call, ToolSpec, call_digest
 from remit.errors import NotCanonical
 from remit.runtime.ambient import Ambient, new_id, stamp
 from remit.runtime.stream import Draft, RunStream
-
-IN_DOUBT_QUEUE = "in-doubt"
-_IN_DOUBT_TTL = 30 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,25 +76,36 @@ def open_reviews(
         disclosed = tuple(hit for hit in hits.values() if hit.effect is Outcome.ESCALATE and hit.queue == queue)
         opened.append(
             _open(
+                stream,
                 call,
-                queue,
-                policies.queues[queue].ttl,
+                policies.queues[queue],
                 {**shown, "queue": queue},
                 ambient,
                 disclosed=disclosed,
+                priority=_priority(policies, queue, call, tool, facts),
             )
         )
     return tuple(opened)
 
 
-def open_in_doubt(call: Call, tool: ToolSpec, why: str, ambient: Ambient) -> tuple[Draft, Sealed]:
+def _priority(policies: PolicySet, queue: str, call: Call, tool: ToolSpec, facts: Facts) -> int:
+    """How urgent it is; 0 where that can't be said: it never keeps a review from opening."""
+    expression = policies.priorities.get((queue, tool.name))
+    found = expression.evaluate(roots(facts.document(), tool, call.args)) if expression else 0
+    return found if type(found) is int and -LARGEST <= found <= LARGEST else 0
+
+
+def open_in_doubt(
+    stream: RunStream, call: Call, tool: ToolSpec, why: str, policies: PolicySet, ambient: Ambient
+) -> tuple[Draft, Sealed]:
     """Returns a review that asks a person whether a call that was begun has happened."""
     reason = (
         f"`{tool.name}` was begun and nobody knows whether it happened: {why}. It may not be repeated by guess:"
         " approve to run it again, deny to give it up."
     )
     shown = shown_to_reviewer(call, tool, {}, (reason,))
-    return _open(call, IN_DOUBT_QUEUE, _IN_DOUBT_TTL, {**shown, "queue": IN_DOUBT_QUEUE}, ambient, in_doubt=True)
+    queue = policies.people.queue(IN_DOUBT) or Queue(IN_DOUBT, 0)
+    return _open(stream, call, queue, {**shown, "queue": IN_DOUBT}, ambient, in_doubt=True)
 
 
 def shown_to_reviewer(
@@ -121,21 +129,22 @@ def shown_to_reviewer(
 
 
 def _open(
+    stream: RunStream,
     call: Call,
-    queue: str,
-    ttl: int,
+    queue: Queue,
     shown: Mapping[str, object],
     ambient: Ambient,
     *,
     disclosed: tuple[RuleHit, ...] = (),
     in_doubt: bool = False,
+    priority: int = 0,
 ) -> tuple[Draft, Sealed]:
     id = new_id(ambient)
     draft = Draft(f"review/{id}", Head(), ambient)
-    expires: datetime = ambient.now() + timedelta(seconds=ttl)
+    started = stream.state.started
     body = ReviewOpened(
-        id, call.run, call.id, call.digest, call.record.tool, queue, stamp(expires),
+        id, call.run, call.id, call.digest, call.record.tool, queue.name, stamp(deadline(ambient.now(), queue)),
         draft.commit("/shown", canonical(shown)),
-        disclosed, in_doubt,
+        disclosed, in_doubt, queue.terms, call.principal, started.starter, call.record.agent, priority,
     )  # fmt: skip
     return draft, draft.seal("gate", body)

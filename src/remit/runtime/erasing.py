@@ -9,9 +9,10 @@ import orjson
 
 from remit.core.canonical import canonical
 from remit.core.entries import Entry, Erased, Payload
-from remit.core.lifecycle import ReviewState, RunState, RunStatus, fold
+from remit.core.lifecycle import RunState, RunStatus, fold
+from remit.core.reviews import ReviewState
 from remit.errors import BadInput, Conflict, UnknownId
-from remit.export.withhold import COPIES, quoted_in
+from remit.export.withhold import COPIES, is_below, quoted_in
 from remit.runtime.ambient import Ambient
 from remit.runtime.stream import Draft
 from remit.store.journal import Append, Journal
@@ -103,7 +104,7 @@ async def _is_going(journal: Journal, state: RunState | ReviewState | None, run:
 
 def _fits(payload: Payload, selection: Selection) -> bool:
     pointer = selection.pointer
-    if pointer and payload.path != pointer and not payload.path.startswith(f"{pointer}/"):
+    if pointer and not is_below(payload.path, pointer):
         return False
     return not selection.subject or _mentions(orjson.loads(payload.value), _squeezed(selection.subject))
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from remit.core.canonical import canonical, plain
 from remit.core.decide import Approval, Verdict, decide
 from remit.core.entries import (
+    CallAnswered,
     CallDecided,
     CallDecidedAgain,
     CallInDoubt,
@@ -28,10 +29,11 @@ from remit.core.entries import (
 )
 from remit.core.facts import Facts, capture, roots
 from remit.core.graph import FactProvider, FactRequest
-from remit.core.lifecycle import CallState, ReviewState, ReviewStatus
+from remit.core.judging import Judged, Standing, is_asked_by, judge
+from remit.core.lifecycle import CallState
 from remit.core.policy import PolicySet
 from remit.core.provenance import flow_of
-from remit.core.reviews import Judged, Standing, judge
+from remit.core.reviews import ReviewState, ReviewStatus
 from remit.core.tools import Call, Repeat, ToolSpec, call_digest, idempotency_key
 from remit.core.typed import Invocation, Tool
 from remit.errors import InvalidArguments, Tampered, TooLarge
@@ -39,6 +41,7 @@ from remit.logs import get, is_on
 from remit.runtime.ambient import Ambient
 from remit.runtime.answers import denied, failed, refusal
 from remit.runtime.drafts import Ask, open_in_doubt, open_reviews, said, write_call, write_verdict
+from remit.runtime.edits import Proposed, answer_of, proposed
 from remit.runtime.guards import Guarded, Guards, Looked, for_purpose
 from remit.runtime.invoke import Invoked, Invoker
 from remit.runtime.lineage import FlowUse, keep_lineage
@@ -129,17 +132,23 @@ class Gate:
         """
         tool = self._registry.tools[waiting.tool]
         call = recorded_call(stream, waiting)
-        standing = self._judge(stream, waiting).standing
-        approved = standing is Standing.APPROVED
-        values = await self._asked(stream, ask, tool.spec, call.args) if approved else {}
-        looked = await self._guards.look(tool.name, call.args) if approved else Looked({})
+        before = self._judge(stream, waiting)
+        edit = await proposed(stream, before, tool, call)
+        approved = before.standing is Standing.APPROVED
+        values = await self._asked(stream, ask, tool.spec, edit.call.args) if approved else {}
+        looked = await self._guards.look(tool.name, edit.call.args) if approved else Looked({})
         await self._traced(stream)
         # One uninterrupted step again.
         judged = self._judge(stream, waiting)
-        if judged.standing is Standing.OPEN:
+        settled = judged.standing in (Standing.APPROVED, Standing.ANSWERED)
+        if judged.standing is Standing.OPEN or (settled and judged.version != before.version):
             raise Waiting
-        if judged.standing is not Standing.APPROVED or judged.approval is None:
-            refused = CallRefused(waiting.id, judged.standing.value, judged.rulings)
+        if judged.standing is Standing.ANSWERED:
+            return await self._answered(stream, waiting, tool.spec, judged, edit)
+        call = edit.call
+        if judged.standing is not Standing.APPROVED or judged.approval is None or edit.unfit:
+            because = "unfit" if edit.unfit else judged.standing.value
+            refused = CallRefused(waiting.id, because, judged.rulings)
             left = self._withdraw(stream, waiting, "refused")
             await asyncio.shield(stream.enqueue(stream.draft(), "gate", refused, others=left))
             raise await refusal(stream, stream.state.calls[waiting.id])
@@ -160,10 +169,14 @@ class Gate:
             judged.rulings,
             key,
             (*kept, *asked) if asked else (),
+            edit.copy(draft),
+            edit.editor,
+            call.digest if edit.editor else "",
         )
         # The approval is used up in the same append that records the intent: there is no second use.
         used = self._consume(stream, waiting) if allowed else self._withdraw(stream, waiting, "decided", body.reviews)
-        written = stream.enqueue(draft, f"agent:{ask.agent}", body, others=(*opened, *used))
+        # An edit is kept in memory: a call that waits on is decided again with it.
+        written = stream.enqueue(draft, f"agent:{ask.agent}", body, others=(*opened, *used), keep=True)
         await asyncio.shield(written)  # THE COMMIT POINT of an approved call.
         _tell("decided again", ask.tool, verdict, body.reviews)
         if verdict.outcome is Outcome.DENY:
@@ -171,6 +184,22 @@ class Gate:
         if verdict.outcome is Outcome.ESCALATE:
             raise Waiting
         return await self._act(stream, ask, tool, call, key)
+
+    async def _answered(
+        self, stream: RunStream, waiting: CallState, tool: ToolSpec, judged: Judged, edit: Proposed
+    ) -> bytes:
+        """Gives the agent what a reviewer said in the tool's place; nothing runs."""
+        draft = stream.draft()
+        result, data = answer_of(draft, edit)
+        labels = tuple(sorted({*tool.result_labels, f"reviewer:{edit.editor.lower()}"}))
+        body = CallAnswered(waiting.id, result, edit.editor, judged.rulings, labels)
+        used = self._consume(stream, waiting)
+        written = stream.enqueue(draft, "gate", body, others=used)
+        if stream.lineage is not None:
+            added = [label for label in labels if label not in tool.result_labels]
+            stream.lineage.settled(waiting.id, tool, edit.call.args, plain(data), added)
+        await asyncio.shield(written)
+        return data
 
     async def recover(self, stream: RunStream, ask: Ask, begun: CallState) -> bytes:
         """Settles a call that was intended by an owner that is gone, and never by guess.
@@ -196,8 +225,11 @@ class Gate:
         judged = self._judge(stream, doubtful)
         if judged.standing is Standing.OPEN:
             raise Waiting
-        if judged.standing is Standing.APPROVED:
+        if judged.standing is Standing.APPROVED and judged.approval is not None and judged.approval.disclosed:
             return await self._again(stream, ask, tool, call, doubtful, "ruled", judged)
+        if judged.standing is Standing.APPROVED:
+            why = "who approved it may no more, so it is asked again"
+            raise await self._in_doubt(stream, call, tool.spec, why, self._withdraw(stream, doubtful, "decided"))
         if judged.standing is Standing.EXPIRED:
             raise await self._in_doubt(stream, call, tool.spec, "nobody answered in time, so it is asked again")
         given_up = Invoked(False, error="given up: nobody knows whether it happened", cause="InDoubt")
@@ -265,15 +297,19 @@ class Gate:
         return decide(tool.name, roots(document, tool, call.args), self.policies, approval)
 
     def _judge(self, stream: RunStream, call: CallState) -> Judged:
-        digest = call.record.digest if call.record else ""
-        return judge(_reviews(stream, call), digest, stream.now(), single_operator=self.policies.single_operator)
+        digest = call.current.digest if call.current else ""
+        judged = judge(_reviews(stream, call), digest, stream.now(), self.policies.people)
+        agent = call.record.agent if call.record else ""
+        if any(not is_asked_by(review, stream.state.started, agent) for review in _reviews(stream, call)):
+            return Judged(Standing.DENIED, judged.rulings)
+        return judged
 
     def _consume(self, stream: RunStream, call: CallState) -> tuple[tuple[Draft, Sealed], ...]:
         used = []
         for review in _reviews(stream, call):
             opened = review.opened
             draft = Draft(f"review/{opened.review}", review.head, self._ambient)
-            body = ReviewConsumed(opened.review, stream.state.run, call.id, opened.digest)
+            body = ReviewConsumed(opened.review, stream.state.run, call.id, review.version)
             used.append((draft, draft.seal("gate", body)))
         return tuple(used)
 
@@ -284,7 +320,7 @@ class Gate:
         left = []
         for review in _reviews(stream, call):
             id = review.opened.review
-            if review.status in (ReviewStatus.OPEN, ReviewStatus.APPROVED) and id not in kept:
+            if (review.waits or review.status is ReviewStatus.APPROVED) and id not in kept:
                 draft = Draft(f"review/{id}", review.head, self._ambient)
                 left.append((draft, draft.seal("gate", ReviewWithdrawn(id, because))))
         return tuple(left)
@@ -357,10 +393,12 @@ class Gate:
             raise failed(tool.name, _printable(invoked.error), invoked.cause)
         return invoked.data
 
-    async def _in_doubt(self, stream: RunStream, call: Call, tool: ToolSpec, why: str) -> Waiting:
-        opened = open_in_doubt(call, tool, _printable(why), self._ambient)
+    async def _in_doubt(
+        self, stream: RunStream, call: Call, tool: ToolSpec, why: str, left: tuple[tuple[Draft, Sealed], ...] = ()
+    ) -> Waiting:
+        opened = open_in_doubt(stream, call, tool, _printable(why), self.policies, self._ambient)
         body = CallInDoubt(call.id, opened[1].stream.removeprefix("review/"))
-        await asyncio.shield(stream.enqueue(stream.draft(), "gate", body, others=(opened,)))
+        await asyncio.shield(stream.enqueue(stream.draft(), "gate", body, others=(opened, *left)))
         _log.warning("in doubt", tool=tool.name, review=body.review, why=why)
         return Waiting()
 
@@ -374,12 +412,13 @@ def recorded_call(stream: RunStream, state: CallState) -> Call:
     Raises:
         Tampered: a payload, or the digest, isn't what was recorded.
     """
-    record, principal = state.record, stream.state.started.principal
+    record, principal = state.current, stream.state.started.principal
     if record is None:
         raise Tampered(f"{stream.name}: call `{state.id}` was never decided")
     if call_digest(stream.state.run, principal, record) != record.digest:
         raise Tampered(f"{stream.name}: call `{state.id}`: its digest is not the digest of what it says")
-    return Call(stream.state.run, principal, stream.args(state.id), record)
+    edited = {name: plain(stream.value(seq, f"/edited/{name}", said)) for name, (said, seq) in state.edited.items()}
+    return Call(stream.state.run, principal, {**stream.args(state.id), **edited}, record)
 
 
 def _tell(event: str, tool: str, verdict: Verdict, reviews: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ result is then refused. Either way an error only makes the outcome stricter.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -202,24 +202,14 @@ def load_governed(
     Raises:
         PolicyError: with every problem of every file, each with its path, line and column.
     """
-    guards = load_guards(folder, texts, registry.tools, registry.detectors, ambient)
+    guards = load_guards(folder, texts, registry, ambient)
     policies = load_folder(folder, texts, registry.specs, partial(registry.root_types, findings=guards.schemas))
     guards.check(policies)
     return policies, guards
 
 
-def load_guards(
-    folder: str | Path,
-    texts: Mapping[str, str],
-    tools: Collection[str],
-    own: Mapping[str, Detector[Any]],
-    ambient: Ambient,
-) -> Guards:
+def load_guards(folder: str | Path, texts: Mapping[str, str], registry: Registry, ambient: Ambient) -> Guards:
     """Returns the guardrails that the files of a policy folder say; none where there is no `guardrails.yaml`.
-
-    Args:
-        tools: the names of all tools.
-        own: the graphs' own detectors, by name.
 
     Raises:
         PolicyError: with every problem of the file, each with its place.
@@ -227,8 +217,8 @@ def load_guards(
     made: list[Guardrail] = []
     for name in FILES:
         if name in texts:
-            source, uses = read_guardrails(name, texts[name], tools)
-            detectors = [(use, _made(source, use, own, ambient)) for use in uses]
+            source, uses = read_guardrails(name, texts[name], registry.tools)
+            detectors = [(use, _made(source, use, registry.detectors, ambient)) for use in uses]
             made += [Guardrail(use, detector) for use, detector in detectors if detector is not None]
             if source.problems:
                 raise PolicyError(tuple(replace(one, file=str(Path(folder) / one.file)) for one in source.problems))

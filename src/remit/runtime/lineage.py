@@ -93,6 +93,8 @@ def settle(
     args = {
         name: plain(_value(state, payloads, call.seq, f"/args/{name}", said)) for name, said in call.record.args.items()
     }
+    for name, (said, seq) in call.edited.items():
+        args[name] = plain(_value(state, payloads, seq, f"/edited/{name}", said))
     result = plain(_value(state, payloads, call.settled, "/result", call.commitment))
     lineage.settled(call.id, spec, args, result, [label for label in call.labels if label not in spec.result_labels])
 

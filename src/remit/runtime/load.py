@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from remit.core.lifecycle import ReviewState, RunState, fold
+from remit.core.lifecycle import RunState, fold
+from remit.core.reviews import ReviewState
 from remit.errors import Tampered, UnknownId
 from remit.store.journal import Journal
 

@@ -34,12 +34,17 @@ def read_policies(folder: str | Path, packs: Sequence[str] = ()) -> dict[str, st
             texts[path.name] = path.read_bytes().decode("utf-8", "surrogateescape")
         except OSError as error:
             raise _refuse(str(path), f"it can't be read: {error.strerror}", "") from error
-    for pack in packs:
-        name = f"pack-{pack}.yaml"
+    for name, text in pack_files(packs).items():
         if name in texts:
+            pack = name.removeprefix("pack-").removesuffix(".yaml")
             raise _refuse(str(place / name), f"it has the name of the pack `{pack}`", "rename it")
-        texts[name] = _pack(pack)
+        texts[name] = text
     return texts
+
+
+def pack_files(packs: Sequence[str]) -> dict[str, str]:
+    """Returns file name to text of the policy packs of these names. Raises PolicyError."""
+    return {f"pack-{pack}.yaml": _pack(pack) for pack in packs}
 
 
 def _pack(name: str) -> str:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from remit.core.canonical import plain
 from remit.core.decide import Approval
 from remit.core.entries import CallDecidedAgain, PolicyLoaded, VerdictRecord, is_committed
+from remit.core.people import People
 from remit.core.recorded import RecordedPolicies
+from remit.core.rulings import counts
 from remit.errors import BadInput, Tampered, UnknownId
 from remit.policykit.situations import Situation
 from remit.runtime.load import load_review, load_run
@@ -45,6 +47,7 @@ async def recorded_call(journal: Journal, run: str, id: str) -> RecordedCall:
     payloads = await journal.payloads(f"run/{run}")
     body = entries[0].body
     wanted = {(call.seq, f"/args/{name}"): said for name, said in record.args.items()}
+    wanted |= {(seq, f"/edited/{name}"): said for name, (said, seq) in call.edited.items()}
     wanted[call.decided, "/facts"] = getattr(body, "facts", "")
     values = {}
     for place, said in wanted.items():
@@ -55,8 +58,11 @@ async def recorded_call(journal: Journal, run: str, id: str) -> RecordedCall:
             raise Tampered(f"run/{run}#{place[0]} {place[1]}: the payload is not what the entry committed to")
         values[place[1]] = plain(payload.value)
     policies, types = await _policies(journal, verdict.policies, record.tool, record.tool_digest)
-    args = {name: values[f"/args/{name}"] for name in record.args}
-    approval = await _approval(journal, body) if isinstance(body, CallDecidedAgain) else None
+    args = {name: values.get(f"/edited/{name}", values[f"/args/{name}"]) for name in record.args}
+    version = call.current.digest if call.current else ""
+    approval = None
+    if isinstance(body, CallDecidedAgain):
+        approval = await _approval(journal, body, version, policies.people())
     situation = Situation(policies.tools[record.tool], args, values["/facts"], approval is not None)
     return RecordedCall(situation, approval, verdict, policies, types)
 
@@ -73,11 +79,11 @@ async def _policies(journal: Journal, digest: str, tool: str, tool_digest: str) 
     raise Tampered(f"policy set {digest[:12]} was never loaded for this tool `{tool}`")
 
 
-async def _approval(journal: Journal, body: CallDecidedAgain) -> Approval:
+async def _approval(journal: Journal, body: CallDecidedAgain, version: str, people: People) -> Approval:
     disclosed: dict[str, frozenset[str]] = {}
     for ruling in body.rulings:
         review = await load_review(journal, ruling.review)
-        if review.ruled is not None:
+        if review.ruled is not None and review.version == version and counts(people, review):
             queue = review.opened.queue
             disclosed[queue] = disclosed.get(queue, frozenset()) | frozenset(review.ruled.disclosed)
     return Approval(disclosed)

@@ -16,7 +16,8 @@ from remit.core.entries import (
     VerdictRecord,
     is_committed,
 )
-from remit.core.lifecycle import ReviewState, fold
+from remit.core.lifecycle import fold
+from remit.core.reviews import ReviewState
 from remit.errors import Tampered, UnknownId
 from remit.policykit.cases import names
 from remit.store.journal import Journal
@@ -80,6 +81,11 @@ def _case(
             args[record.id] = {name: plain(value) for name, value in values.items() if value is not None}
     elif isinstance(body, CallDecidedAgain):
         record = records[body.id]
+        edited = {name: _value(payloads, entry, f"/edited/{name}", said) for name, said in body.edited.items()}
+        if None in edited.values():
+            args.pop(record.id, None)
+        elif record.id in args:
+            args[record.id] |= {name: plain(value) for name, value in edited.items() if value is not None}
     else:
         return None
     if wanted is not None and record.id not in wanted:
@@ -119,7 +125,7 @@ def _given(tool: str, args: Mapping[str, Any], document: Mapping[str, Any]) -> d
         "facts": document["facts"],
         "now": document["now"],
         "approval": {"reviewers": approval["reviewers"]} if approval["given"] else None,
-        "provenance": document.get("provenance"),
+        **{name: document.get(name) for name in ("provenance", "authority", "content", "findings")},
     }
     return {key: value for key, value in given.items() if value not in (None, {}, [])}
 

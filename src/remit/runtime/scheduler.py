@@ -12,9 +12,12 @@ from remit.core import entries as e
 from remit.core import kernel as k
 from remit.core.canonical import canonical, plain
 from remit.core.graph import Agent, Graph
-from remit.core.lifecycle import ReviewState, ReviewStatus, RunStatus, TaskStatus, parent_of
+from remit.core.lifecycle import RunStatus, TaskStatus, parent_of
+from remit.core.people import deadline
+from remit.core.reviews import ReviewState, ReviewStatus
 from remit.errors import Conflict, JournalError, RemitError, RunError
 from remit.logs import bound, get
+from remit.runtime.ambient import stamp
 from remit.runtime.context import Context, TaskRun
 from remit.runtime.gate import Gate
 from remit.runtime.outside import cause, words
@@ -230,15 +233,20 @@ class Drive:
     async def _expire(self, review: str) -> None:
         state = self._stream.reviews[review]
         draft = Draft(f"review/{review}", state.head, self._stream.ambient)
+        body: e.Fact = e.ReviewExpired(review)
+        queue = self._gate.policies.people.queue(state.terms.next) if state.waits and state.terms.next else None
+        if queue is not None:
+            expires = stamp(deadline(self._stream.ambient.now(), queue))
+            body = e.ReviewHandedOn(review, queue.name, expires, queue.terms)
         with suppress(Conflict):  # then somebody ruled, in time
-            await self._stream.journal.append(Append((draft.seal("scheduler", e.ReviewExpired(review)),)))
+            await self._stream.journal.append(Append((draft.seal("scheduler", body),)))
         await self.refresh()
 
     async def refresh(self) -> None:
         """Reads on what others may have written: the rulings on this run's reviews."""
         changed = False
         for id, seen in list(self._stream.reviews.items()):
-            if seen.status in (ReviewStatus.OPEN, ReviewStatus.APPROVED):
+            if seen.waits or seen.status is ReviewStatus.APPROVED:
                 changed = await self._stream.read_on(id) or changed
         if changed:
             self._wake.set()
@@ -255,7 +263,7 @@ class Drive:
 
 
 def _is_open(review: ReviewState) -> bool:
-    return review.status.value == "open"
+    return review.waits
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -25,8 +25,9 @@ from remit.core.entries import (
     seal,
     unseal,
 )
-from remit.core.lifecycle import ReviewState, RunState, apply
+from remit.core.lifecycle import RunState, apply
 from remit.core.origins import Lineage
+from remit.core.reviews import ReviewState
 from remit.errors import JournalError, RemitError, Tampered
 from remit.runtime.ambient import Ambient, stamp
 from remit.store.journal import Append, Artifact, Journal
@@ -46,6 +47,11 @@ class Draft:
         """Adds a payload at JSON pointer `path`: canonical bytes. Returns what the entry says of it."""
         said, payload = commit(self.stream, self._head.seq + 1, path, value, self._ambient.entropy(16))
         self.payloads.append(payload)
+        return said
+
+    def keep(self, path: str, said: Commitment, payload: Payload) -> Commitment:
+        """Adds a value of another entry with its salt: so what that one committed to is what this one does."""
+        self.payloads.append(Payload(self.stream, self._head.seq + 1, path, payload.salt, payload.value))
         return said
 
     def seal(self, actor: str, body: Fact) -> Sealed:

@@ -8,17 +8,17 @@ from typing import Any
 
 import orjson
 
-from remit.core.entries import Commitment, Payload, RuleHit, VerdictRecord, is_committed
+from remit.core.entries import Commitment, Payload, ReviewCommented, RuleHit, VerdictRecord, is_committed
 from remit.core.lifecycle import (
     CallState,
     CallStatus,
-    ReviewState,
-    ReviewStatus,
     RunState,
     RunStatus,
     is_quarantined,
     standing,
 )
+from remit.core.reading import codes
+from remit.core.reviews import ReviewState, Vote, latest
 from remit.errors import Tampered
 from remit.runtime.load import load_review, load_reviews, load_run
 from remit.store.journal import Journal
@@ -75,30 +75,68 @@ async def review_view(journal: Journal, review: str) -> dict[str, Any]:
     """
     state = await load_review(journal, review)
     payloads = await journal.payloads(f"review/{review}")
-    opened, ruled = state.opened, state.ruled
-    reason = next((payload for (_, path), payload in payloads.items() if path == "/reason"), None)
+    opened = state.opened
+    rulings = [_ruling(vote, payloads) for vote in state.votes]
+    shown = _value(payloads, 0, "/shown", opened.shown) if (0, "/shown") in payloads else None
+    changed = _ruling(state.proposed, payloads)["edited"] if state.proposed else {}
+    args = {**shown["args"], **changed} if shown else None
+    comments = [
+        {
+            "reviewer": entry.body.reviewer,
+            "at": entry.at,
+            "comment": _value(payloads, entry.seq, "/comment", entry.body.comment),
+        }
+        for entry in await journal.read(f"review/{review}")
+        if isinstance(entry.body, ReviewCommented)
+    ]
     return {
         "review": opened.review,
         "status": state.status.value,
-        "queue": opened.queue,
+        "queue": state.queue,
         "run": opened.run,
         "call": opened.call,
         "tool": opened.tool,
         "opened": state.at,
-        "expires": opened.expires,
+        "expires": state.expires,
         "in_doubt": opened.in_doubt,
         "digest": opened.digest,
         "rules": [_hit(hit) for hit in opened.disclosed],
-        "shown": _value(payloads, 0, "/shown", opened.shown) if (0, "/shown") in payloads else None,
-        "ruling": {
-            "approved": ruled.approved,
-            "reviewer": ruled.reviewer,
-            "at": state.ruled_at,
-            "reason": _value(payloads, reason.seq, "/reason", ruled.reason) if reason and ruled.reason else "",
-            "single_operator": ruled.single_operator,
-        }
-        if ruled
-        else None,
+        "shown": shown,
+        "args": args,
+        "seen": codes(args or {}, state.version),
+        "starter": opened.starter,
+        "ruling": rulings[-1] if state.ruled else None,
+        "rulings": rulings,
+        "comments": comments,
+        "version": state.version,
+        "approvals": len(state.approving),
+        "needed": state.terms.approvals,
+        "needed_of": dict(state.terms.groups),
+        "denials": sum(not vote.body.approved for vote in latest(state.votes)),
+        "denials_needed": state.terms.denials,
+        "then_to": state.terms.next,
+        "may_edit": list(state.terms.edit),
+        "may_respond": state.terms.respond,
+        "hands_on_to": list(state.terms.hand_on_to),
+        "claimed_by": state.claimed.reviewer if state.claimed else "",
+        "claimed_until": state.claimed.until if state.claimed else "",
+        "priority": opened.priority,
+    }
+
+
+def _ruling(vote: Vote, payloads: _Payloads) -> dict[str, Any]:
+    ruled = vote.body
+    return {
+        "approved": ruled.approved,
+        "reviewer": ruled.reviewer,
+        "on_behalf": ruled.on_behalf,
+        "at": vote.at,
+        "reason": _value(payloads, vote.seq, "/reason", ruled.reason) if ruled.reason else "",
+        "edited": {name: _value(payloads, vote.seq, f"/edited/{name}", said) for name, said in ruled.edited.items()},
+        "answers": ruled.answer is not None,
+        "answer": _value(payloads, vote.seq, "/answer", ruled.answer) if ruled.answer else None,
+        "signed": bool(ruled.signature),
+        "single_operator": ruled.single_operator,
     }
 
 
@@ -164,11 +202,11 @@ def _call(call: CallState, payloads: _Payloads, reviews: Mapping[str, ReviewStat
 def _review(review: ReviewState) -> dict[str, Any]:
     return {
         "review": review.opened.review,
-        "queue": review.opened.queue,
+        "queue": review.queue,
         "status": review.status.value,
-        "expires": review.opened.expires,
+        "expires": review.expires,
         "reviewer": review.ruled.reviewer if review.ruled else "",
-        "open": review.status is ReviewStatus.OPEN,
+        "open": review.waits,
     }
 
 

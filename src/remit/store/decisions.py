@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from remit.core.entries import PolicyLoaded, unseal
 from remit.errors import Tampered
-from remit.policykit.backtest import KINDS, Loaded, Row
+from remit.policykit.backtest import KINDS, UNREAD, Loaded, Row
 from remit.store.journal import Journal
 
 _T = TypeVar("_T")
@@ -27,7 +27,7 @@ _KINDS: Final = ", ".join(f"'{kind}'" for kind in KINDS)
 _ROWS: Final = (
     "SELECT kind, bytes, CASE WHEN kind IN ('call.decided', 'call.decided_again') THEN "
     "(SELECT CAST('{' || group_concat('\"' || path || '\":' || value) || '}' AS BLOB) FROM payloads"
-    " WHERE payloads.stream_id = entries.stream_id AND payloads.seq = entries.seq AND path <> '/reasons') END"
+    f" WHERE payloads.stream_id = entries.stream_id AND payloads.seq = entries.seq AND path NOT IN {UNREAD}) END"
     f" FROM entries WHERE position > ? AND position <= ? AND kind IN ({_KINDS}) ORDER BY position"
 )
 _LOADED: Final = (

@@ -41,6 +41,7 @@ _PAYLOADS_BETWEEN = (
 )
 _ARTIFACT = "SELECT digest, kind, bytes FROM artifacts WHERE digest = ?"
 _POSITION = "SELECT max(position) FROM entries"
+_LATEST = "SELECT bytes FROM entries ORDER BY position DESC LIMIT 1"
 _POSITION_OF = f"SELECT position {_OF_STREAM} AND seq = ?"
 _EMPTY_LOG = "PRAGMA wal_checkpoint(TRUNCATE)"
 _ERASE = "DELETE FROM payloads WHERE stream_id = (SELECT id FROM streams WHERE name = ?) AND seq = ? AND path = ?"
@@ -201,6 +202,14 @@ class Journal:
     async def position(self) -> int:
         """Returns the position of the last committed entry of all streams; 0 when there is none."""
         return int((await self._rows(_POSITION))[0][0] or 0)
+
+    async def latest(self) -> str:
+        """Returns the time that the last committed entry of all streams says; "" when there is none.
+
+        A clock that is behind it was set back, or is another machine's. Raises Tampered.
+        """
+        rows = await self._rows(_LATEST)
+        return unseal(_bytes(rows[0][0], "the last entry")).at if rows else ""
 
     async def wait(self, seen: int, timeout: float) -> int:
         """Returns the last position as soon as it is past `seen`, or `seen` after `timeout` seconds.

@@ -13,11 +13,12 @@ from typing import Final, TypeVar
 import msgspec
 from sqlalchemy import Connection
 
-from remit.core.lifecycle import ReviewState, ReviewStatus, RunState, State, fold, is_quarantined
+from remit.core.lifecycle import RunState, State, fold, is_quarantined
+from remit.core.reviews import ReviewState, ReviewStatus
 from remit.errors import NewerJournal, Tampered, UnknownId
 from remit.store.journal import Journal
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Of the rows below: raise it whenever what they hold changes, and stores fold anew by themselves."""
 
 QUARANTINED: Final = "quarantined"
@@ -61,11 +62,18 @@ class ReviewRow(msgspec.Struct, frozen=True):
     ruled: str = ""
     in_doubt: bool = False
     problem: str = ""
+    priority: int = 0
+    claimed: str = ""
+    """Who claimed it last, and until when that holds."""
+    claimed_until: str = ""
+    approvals: int = 0
+    """How many have approved it as it stands, and how many must."""
+    needed: int = 1
 
     @property
     def open(self) -> bool:
         """Whether a person has to look: it waits for a ruling, or can't even be read."""
-        return self.status in (ReviewStatus.OPEN, UNREADABLE)
+        return self.status in (ReviewStatus.OPEN, ReviewStatus.CLAIMED, UNREADABLE)
 
 
 _Row = TypeVar("_Row", RunRow, ReviewRow)
@@ -176,12 +184,17 @@ def _summary(state: State | None) -> RunRow | ReviewRow | None:
             run=state.opened.run,
             call=state.opened.call,
             tool=state.opened.tool,
-            queue=state.opened.queue,
+            queue=state.queue,
             opened=state.at,
-            expires=state.opened.expires,
+            expires=state.expires,
             reviewer=state.ruled.reviewer if state.ruled else "",
             ruled=state.ruled_at,
             in_doubt=state.opened.in_doubt,
+            priority=state.opened.priority,
+            claimed=state.claimed.reviewer if state.claimed else "",
+            claimed_until=state.claimed.until if state.claimed else "",
+            approvals=len(state.approving),
+            needed=state.terms.approvals,
         )
     return None
 

@@ -61,7 +61,7 @@ def ask(
     """Ask whether there is a call for which CONDITION holds, as in
 
     \b
-      remit policy ask 'tool.name == "pay" && args.amount > 1000 && outcome == ALLOW'
+      remit policy ask 'args.amount > 1000 && outcome == ALLOW'
 
     CONDITION is one as in a rule, in which `outcome` is what is decided before anybody is asked: ALLOW, ESCALATE or
     DENY. It is asked of every tool that it fits. A call that is found is one that the real evaluator decides so,

@@ -55,7 +55,7 @@ async def backtest(
     Exit codes: 0 done, 1 what --fail-on names was found, 2 the policies don't load.
     """
     found = settings(policies=policies, app=app, store=store)
-    files = read_policies(found.policies)
+    files = read_policies(found.policies, found.packs)
     known = _tools(found, files, app, tools)
     begin = _since(since)
 

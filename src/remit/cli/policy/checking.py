@@ -23,6 +23,7 @@ FAILED, USAGE = 1, 2
 _SCHEMAS = {
     "policy": lambda: json_schema("policy"),
     "queues": lambda: json_schema("queues"),
+    "reviewers": lambda: json_schema("reviewers"),
     "cases": cases_schema,
     "tools": tools_schema,
     "purposes": purposes_schema,

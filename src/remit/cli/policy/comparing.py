@@ -13,7 +13,7 @@ from remit.cli.settings import Settings, asynchronous, json_option, settings, st
 from remit.core.entries import PolicyLoaded
 from remit.errors import BadInput, UnknownId
 from remit.policykit.diff import Difference, compare
-from remit.runtime.policyfolder import read_policies
+from remit.runtime.policyfolder import pack_files, read_policies
 from remit.runtime.recordedcalls import recorded_texts
 from remit.store.journal import Journal
 
@@ -58,10 +58,10 @@ def _show(one: Difference) -> None:
 async def _files(found: Settings, name: str) -> dict[str, str]:
     """Returns the files that a folder, a git ref or a digest names, in this order."""
     if Path(name).is_dir():
-        return read_policies(name)
+        return read_policies(name, found.packs)
     ref, colon, folder = name.partition(":")
     if _is_ref(ref):
-        return _of_git(ref, folder if colon else found.policies)
+        return {**_of_git(ref, folder if colon else found.policies), **pack_files(found.packs)}
     if _DIGEST.fullmatch(name):
         async with await Journal.open(found.store, create=False) as journal:
             sets = {

@@ -75,7 +75,7 @@ async def _call(found: Settings, call: str, policies: str | None) -> Explained:
         rules = recorded.policies.load()
     else:
         tools = recorded_tools(recorded.types)
-        rules = Folder(found.policies, read_policies(found.policies), tools).load()
+        rules = Folder(found.policies, read_policies(found.policies, found.packs), tools).load()
     return explain_fully(recorded.situation, rules, recorded.approval)
 
 

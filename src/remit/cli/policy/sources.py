@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import click
 
 from remit.cli.settings import Settings
-from remit.core.detectors import Detector
 from remit.core.policy import PolicySet
 from remit.errors import PolicyError, Problem, SettingsError
 from remit.policykit.toolset import FILE, Toolset, read_tools, recorded_tools
 from remit.runtime.ambient import System
-from remit.runtime.guards import load_guards
+from remit.runtime.guards import Guards, load_guards
 from remit.runtime.policyfolder import read_policies
 from remit.runtime.registry import Registry
 from remit.runtime.target import load_graph
@@ -41,12 +40,15 @@ class Folder:
     name: str
     files: Mapping[str, str]
     tools: Toolset
+    guards: Guards | None = None
 
     def load(self) -> PolicySet:
         """Returns the policy set. Raises PolicyError, each problem with its path."""
-        with_paths = _Paths(self.name)
-        with with_paths:
-            return self.tools.load(self.files)
+        with _Paths(self.name):
+            policies = self.tools.load(self.files)
+        if self.guards is not None:
+            self.guards.check(policies)
+        return policies
 
 
 class _Paths:
@@ -75,11 +77,18 @@ def open_folder(found: Settings, app: str | None, tools: str | None) -> Folder:
         SettingsError: nothing says which tools there are.
     """
     files = read_policies(found.policies, found.packs)
-    return Folder(found.policies, files, tools_of(found, files, app, tools))
+    described = _described(found, files, app, tools)
+    return Folder(found.policies, files, *(_of_app(found, files) if described is None else (described,)))
 
 
 def tools_of(found: Settings, files: Mapping[str, str], app: str | None, tools: str | None) -> Toolset:
     """Returns the tools; see `open_folder`."""
+    described = _described(found, files, app, tools)
+    return _of_app(found, files)[0] if described is None else described
+
+
+def _described(found: Settings, files: Mapping[str, str], app: str | None, tools: str | None) -> Toolset | None:
+    """Returns the tools that a file describes, None where they are the app's."""
     if tools is not None:
         try:
             text = Path(tools).read_text(encoding="utf-8", errors="surrogateescape")
@@ -88,17 +97,16 @@ def tools_of(found: Settings, files: Mapping[str, str], app: str | None, tools: 
         return read_tools(tools, text)
     if FILE in files and app is None:
         with _Paths(found.policies):
-            return _guarded(found, files, read_tools(FILE, files[FILE]), {})
+            return read_tools(FILE, files[FILE])
+    return None
+
+
+def _of_app(found: Settings, files: Mapping[str, str]) -> tuple[Toolset, Guards]:
     if not found.app:
         raise SettingsError(
             "rules are checked against tools: name the graph with --app, set `app` in remit.toml,"
             f" or describe the tools in `{Path(found.policies) / FILE}`"
         )
     registry = Registry([load_graph(found.app)])
-    return _guarded(found, files, recorded_tools(registry.types()), registry.detectors)
-
-
-def _guarded(found: Settings, files: Mapping[str, str], tools: Toolset, own: Mapping[str, Detector[Any]]) -> Toolset:
-    """Returns the tools with what the guardrails of the folder say of their arguments."""
-    guards = load_guards(found.policies, files, tools.specs, own, System())
-    return replace(tools, findings={name: guards.schemas(name) for name in tools.specs})
+    guards = load_guards(found.policies, files, registry, System())
+    return recorded_tools(registry.types(guards.schemas)), guards

@@ -7,6 +7,25 @@ from collections.abc import Mapping
 from remit.core.entries.facts import Commitment, Fact, RuleHit
 
 
+class Terms(Fact, frozen=True):
+    """On what terms a review is settled, as its queue said when it came there."""
+
+    approvals: int = 1
+    groups: dict[str, int] = {}  # noqa: RUF012 - msgspec copies it
+    """How many of each of these groups must approve; none: of any."""
+    denials: int = 1
+    next: str = ""
+    """The queue that is asked when this one has not answered in time; none: the call is denied."""
+    hand_on_to: tuple[str, ...] = ()
+    may_also_rule: tuple[str, ...] = ()
+    claim: int = 1800
+    """Seconds after which a claim lapses."""
+    reason: bool = False
+    """Whether an approval has to say why, too."""
+    edit: tuple[str, ...] = ()
+    respond: bool = False
+
+
 class ReviewOpened(Fact, frozen=True):
     review: str
     run: str
@@ -20,17 +39,72 @@ class ReviewOpened(Fact, frozen=True):
     """What a reviewer is shown, in full."""
     disclosed: tuple[RuleHit, ...] = ()
     in_doubt: bool = False
+    terms: Terms | None = None
+    principal: str = ""
+    """Who asked, and so may not rule: for whom, by whom on this machine, and which agent."""
+    starter: str = ""
+    agent: str = ""
+    priority: int = 0
+
+
+class ReviewClaimed(Fact, frozen=True):
+    """Until then nobody else may rule."""
+
+    review: str
+    reviewer: str
+    until: str
+
+
+class ReviewReleased(Fact, frozen=True):
+    review: str
+    reviewer: str
+
+
+class ReviewCommented(Fact, frozen=True):
+    review: str
+    reviewer: str
+    comment: Commitment
+
+
+class ReviewHandedOn(Fact, frozen=True):
+    """It waits in another queue now, on that queue's terms; what was ruled before counts no more."""
+
+    review: str
+    to: str
+    expires: str
+    terms: Terms
+    reviewer: str = ""
+    """Who did; empty where its time was up."""
 
 
 class ReviewRuled(Fact, frozen=True):
+    """What one person said. Every field but `signature` is what the signature is over."""
+
     review: str
     digest: str
+    """Of the call as it stood, edits of others included."""
     approved: bool
     reviewer: str
     disclosed: tuple[str, ...] = ()
     """Digests of the rules that the reviewer was shown."""
     reason: Commitment | None = None
     single_operator: bool = False
+    expires: str = ""
+    """The review's deadline, as the reviewer saw it."""
+    policies: str = ""
+    """The policy set whose reviewers these are."""
+    groups: tuple[str, ...] = ()
+    """Of the person in whose place it counts."""
+    on_behalf: str = ""
+    """Who delegated it."""
+    edited: dict[str, Commitment] = {}  # noqa: RUF012 - msgspec copies it
+    """Arguments that the reviewer changed, and approves so."""
+    answer: Commitment | None = None
+    """What the reviewer says in the tool's place; nothing runs then."""
+    proposes: str = ""
+    """Digest of the call as edited, or of the answer; what others then approve."""
+    signature: str = ""
+    """Armored, as `ssh-keygen -Y sign -n ruling@remit` makes it; empty in single-operator mode."""
 
 
 class ReviewExpired(Fact, frozen=True):
@@ -55,6 +129,10 @@ class ReviewConsumed(Fact, frozen=True):
 
 KINDS: Mapping[str, type[Fact]] = {
     "review.opened": ReviewOpened,
+    "review.claimed": ReviewClaimed,
+    "review.released": ReviewReleased,
+    "review.commented": ReviewCommented,
+    "review.handed_on": ReviewHandedOn,
     "review.ruled": ReviewRuled,
     "review.expired": ReviewExpired,
     "review.consumed": ReviewConsumed,

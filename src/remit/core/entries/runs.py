@@ -81,14 +81,29 @@ class CallDecidedAgain(Fact, frozen=True):
     key: str = ""
     reviews: tuple[str, ...] = ()
     """Where rules escalate that the reviewers were not shown: new reviews, and the approvals that still count."""
+    edited: dict[str, Commitment] = {}  # noqa: RUF012 - msgspec copies it
+    """The arguments that a reviewer changed: it was decided, and is run, with these."""
+    editor: str = ""
+    digest: str = ""
+    """Of the call with these arguments."""
 
 
 class CallRefused(Fact, frozen=True):
-    """A waiting call that won't run: `because` is `ruled`, `expired` or `used`."""
+    """A waiting call that won't run: `because` is `ruled`, `expired`, `used`, or `unfit` for its tool, once edited."""
 
     id: str
     because: str
     rulings: tuple[Ruling, ...] = ()
+
+
+class CallAnswered(Fact, frozen=True):
+    """A reviewer answered in the tool's place; nothing ran."""
+
+    id: str
+    result: Commitment
+    reviewer: str
+    rulings: tuple[Ruling, ...]
+    labels: tuple[str, ...] = ()
 
 
 class CallSettled(Fact, frozen=True):
@@ -167,6 +182,7 @@ KINDS: Mapping[str, type[Fact]] = {
     "call.rejected": CallRejected,
     "call.decided_again": CallDecidedAgain,
     "call.refused": CallRefused,
+    "call.answered": CallAnswered,
     "call.settled": CallSettled,
     "call.in_doubt": CallInDoubt,
     "call.intended_again": CallIntendedAgain,

@@ -7,8 +7,9 @@ import itertools
 import pytest
 
 from remit.core.entries import Head, ReviewOpened, ReviewRuled
-from remit.core.lifecycle import ReviewState, ReviewStatus, is_expired
-from remit.core.reviews import Standing, judge
+from remit.core.judging import Standing, judge
+from remit.core.people import People, Queue
+from remit.core.reviews import ReviewState, ReviewStatus, Vote, is_expired
 
 DIGEST, OTHER = "ab" * 32, "cd" * 32
 EXPIRES = "2026-01-05T10:00:00.000000Z"
@@ -18,13 +19,20 @@ RULED = {ReviewStatus.APPROVED: True, ReviewStatus.DENIED: False, ReviewStatus.C
 
 def review(
     status: ReviewStatus, id: str = "v1", *, queue: str = "desk", opened: str = DIGEST, ruled: str = DIGEST,
-    single_operator: bool = False, shown: tuple[str, ...] = ("r1",), expires: str = EXPIRES,
+    single_operator: bool = True, shown: tuple[str, ...] = ("r1",), expires: str = EXPIRES,
 ) -> ReviewState:  # fmt: skip
     ruling = (
         ReviewRuled(id, ruled, RULED[status], f"ann-{id}", shown, None, single_operator) if status in RULED else None
     )
     made = ReviewOpened(id, "run", "call", opened, "pay", queue, expires, DIGEST)
-    return ReviewState(made, BEFORE, Head(), status, ruling, BEFORE if ruling else "", f"hash-{id}" if ruling else "")
+    votes = (Vote(ruling, BEFORE, f"hash-{id}", 1),) if ruling else ()
+    return ReviewState(
+        made, BEFORE, Head(), status, ruling, BEFORE if ruling else "", f"hash-{id}" if ruling else "", votes
+    )
+
+
+QUEUES = {name: Queue(name, 3600) for name in ("desk", "board")}
+ALONE, STRICT = People(QUEUES, single_operator=True), People(QUEUES)
 
 
 def expected(statuses: tuple[ReviewStatus, ...], late: bool) -> Standing:
@@ -46,7 +54,7 @@ def test_all_reviews_together_say_yes_only_where_each_does_in_time(count: int, l
     for statuses in itertools.product(ReviewStatus, repeat=count):
         reviews = [review(status, f"v{number}") for number, status in enumerate(statuses)]
         for order in itertools.permutations(reviews):
-            found = judge(order, DIGEST, AFTER if late else BEFORE, single_operator=False)
+            found = judge(order, DIGEST, AFTER if late else BEFORE, ALONE)
             assert found.standing is expected(statuses, late), statuses
             assert (found.approval is not None) == (found.standing is Standing.APPROVED)
             ruled = {f"v{number}" for number, status in enumerate(statuses) if status in RULED}
@@ -57,21 +65,19 @@ def test_all_reviews_together_say_yes_only_where_each_does_in_time(count: int, l
     "other",
     [
         review(ReviewStatus.APPROVED, opened=OTHER),
-        review(ReviewStatus.APPROVED, ruled=OTHER),
-        review(ReviewStatus.APPROVED, opened=OTHER, ruled=OTHER),
-        review(ReviewStatus.APPROVED, single_operator=True),
+        review(ReviewStatus.APPROVED),
     ],
 )
 def test_an_approval_of_another_call_or_that_policy_does_not_permit_is_none(other: ReviewState) -> None:
-    assert judge([other], DIGEST, BEFORE, single_operator=False).standing is Standing.DENIED
+    assert judge([other], DIGEST, BEFORE, STRICT).standing is Standing.DENIED
     good = review(ReviewStatus.APPROVED, "v2")
-    assert judge([good, other], DIGEST, BEFORE, single_operator=False).standing is Standing.DENIED
-    assert judge([other], "", BEFORE, single_operator=True).standing is Standing.DENIED
+    assert judge([good, other], DIGEST, BEFORE, STRICT).standing is Standing.DENIED
+    assert judge([other], "", BEFORE, ALONE).standing is Standing.DENIED
 
 
 def test_single_operator_rulings_count_where_policy_permits_them() -> None:
-    one = review(ReviewStatus.APPROVED, single_operator=True)
-    assert judge([one], DIGEST, BEFORE, single_operator=True).standing is Standing.APPROVED
+    one = review(ReviewStatus.APPROVED)
+    assert judge([one], DIGEST, BEFORE, ALONE).standing is Standing.APPROVED
 
 
 def test_what_was_shown_counts_for_its_own_queue_only() -> None:
@@ -80,7 +86,7 @@ def test_what_was_shown_counts_for_its_own_queue_only() -> None:
         review(ReviewStatus.APPROVED, "v2", queue="board", shown=("r3",)),
         review(ReviewStatus.APPROVED, "v3", queue="desk", shown=("r4",)),
     ]
-    found = judge(reviews, DIGEST, BEFORE, single_operator=False)
+    found = judge(reviews, DIGEST, BEFORE, ALONE)
     assert found.approval is not None
     assert found.approval.disclosed == {"desk": frozenset({"r1", "r2", "r4"}), "board": frozenset({"r3"})}
     assert found.reviewers == ("ann-v1", "ann-v2", "ann-v3")

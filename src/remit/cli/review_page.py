@@ -1,0 +1,207 @@
+"""A review on one page, for whoever rules on it. What others wrote can't forge it, and what is cut says so."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import click
+
+from remit.cli.disguise import disguises
+from remit.cli.output import escaped, fields, folded, heading, mark, moment, pretty, until, value
+from remit.core.reading import LONGEST
+from remit.runtime.ambient import System, stamp
+
+_CALLS: Final = 10
+"""Earlier calls of the run that are shown."""
+
+
+def print_review(view: dict[str, Any], run: dict[str, Any] | None, *, full: bool = False) -> None:
+    """Prints what there is to know before ruling: `run` is the run's view, None where it can't be read.
+
+    Values over `LONGEST` are cut, unless `full`; then their codes stand at their ends.
+    """
+    waits = view["status"] in ("open", "claimed")
+    click.echo(f"{heading('review ' + view['review'])} in queue {escaped(view['queue'])} is {mark(view['status'])}")
+    if view["shown"] is None:
+        click.echo(f"  what its reviewers were shown was erased; it is of run {view['run']}, call {view['call']}")
+    else:
+        _print_shown(view, view["shown"], full)
+    if run is not None:
+        _print_run(run, view["call"])
+    _print_said(view)
+    if waits:
+        _print_choices(view)
+
+
+def print_argument(view: dict[str, Any], name: str) -> None:
+    """Prints one argument in full, and the code that approving takes where it was cut."""
+    click.echo(f"{heading('review ' + view['review'])}, argument {escaped(name)}")
+    _print_value(view, name, full=True)
+
+
+def _print_shown(view: dict[str, Any], shown: dict[str, Any], full: bool) -> None:
+    facts = shown.get("facts", {})
+    longest = None if full else LONGEST
+    fields(("why", value(reason, longest)) for reason in shown["reasons"])
+    click.echo(f"\n{heading(shown['tool'])}  {escaped(shown['effect'])}, {escaped(shown['repeat'])}")
+    widest = max((len(escaped(name)) for name in view["args"]), default=0)
+    for name in view["args"]:
+        _print_value(view, name, full=full, widest=widest)
+    click.echo(f"\n{heading('about the call')}")
+    fields(
+        [
+            ("does", value(shown["description"], longest) if shown["description"] else ""),
+            ("asked by", f"agent {escaped(shown['agent'])}"),
+            ("for", value(shown["principal"], longest)),
+            ("started by", value(view["starter"], longest) if view["starter"] else ""),
+            ("in", f"run {escaped(shown['run'])}, call {escaped(shown['call'])}"),
+            ("rules", ", ".join(_hit(hit) for hit in view["rules"])),
+            ("has read", ", ".join(escaped(label) for label in facts.get("labels", []))),
+            ("facts", pretty(facts["facts"], longest) if facts.get("facts") else ""),
+            ("run so far", _so_far(facts)),
+            ("priority", str(view["priority"]) if view["priority"] else ""),
+            ("opened", moment(view["opened"])),
+            ("digest", view["version"]),
+        ]
+    )
+
+
+def _print_value(view: dict[str, Any], name: str, *, full: bool, widest: int = 0) -> None:
+    """An argument: its value as it stands, what it was, and what isn't as it looks."""
+    found, before = view["args"][name], view["shown"]["args"].get(name)
+    code = view["seen"].get(name, "")
+    cut = bool(code) and not full
+    fields([(escaped(name).ljust(widest), _cut(found) if cut else pretty(found))])
+    notes = [_source(view["shown"].get("facts", {}), name), *(f"! {note}" for note in disguises(found))]
+    if cut:
+        notes.append(f"! cut: it is longer than is shown here; `remit review show {view['review']} --arg` shows it all")
+    elif code:
+        notes.append(f"that was all of it; its code is {code}")
+    if name not in view["shown"]["args"] or found != before:
+        notes.append(f"a reviewer changed it; the agent asked for {value(before, 200)}")
+    for note in filter(None, notes):
+        click.echo(folded(note, "      "))
+
+
+def _cut(found: object) -> str:
+    text = pretty(found)
+    return f"{text[:LONGEST]}… (cut: {len(text)} characters)"
+
+
+def _source(facts: dict[str, Any], name: str) -> str:
+    """Where an argument came from, in words; "" where the run didn't follow that."""
+    found = facts.get("provenance")
+    origin = found.get(name) if isinstance(found, dict) else None
+    if not isinstance(origin, dict) or not origin.get("says"):
+        return ""
+    doubt = "! from nobody trusted: " if origin.get("untrusted") and not origin.get("trusted") else ""
+    return f"{doubt}{value(origin['says'], LONGEST)}"
+
+
+def _print_run(run: dict[str, Any], call: str) -> None:
+    """What the run has done before this call."""
+    before = []
+    for one in run["calls"]:
+        if one["call"] == call:
+            break
+        before.append(one)
+    if not before:
+        return
+    click.echo(f"\n{heading('before it, this run called')}")
+    if len(before) > _CALLS:
+        click.echo(f"  … {len(before) - _CALLS} more, before these: `remit runs show {run['run']}`")
+    for one in before[-_CALLS:]:
+        click.echo(folded(f"{value(one['tool'], 100)}  {_ended(one)}  {value(one['args'], 100)}", "  "))
+
+
+def _ended(call: dict[str, Any]) -> str:
+    return escaped(call["status"] if not call["cause"] else f"{call['status']} ({call['cause']})")
+
+
+def _print_said(view: dict[str, Any]) -> None:
+    for said in view["rulings"]:
+        word = "approved" if said["approved"] else "denied"
+        how = " in single-operator mode" if said["single_operator"] else ""
+        behalf = f" on behalf of {value(said['on_behalf'])}" if said["on_behalf"] else ""
+        click.echo(f"\n{heading(word)} by {value(said['reviewer'])}{behalf} at {moment(said['at'])}{how}")
+        changes = [(escaped(name), f"changed to {pretty(found, LONGEST)}") for name, found in said["edited"].items()]
+        answer = [("answers", pretty(said["answer"], LONGEST))] if said["answers"] else []
+        fields([*changes, *answer, ("reason", value(said["reason"], LONGEST) if said["reason"] else "")])
+    for one in view["comments"]:
+        said = value(one["comment"], LONGEST)
+        click.echo("\n" + folded(f"{value(one['reviewer'])} at {moment(one['at'])}: {said}"))
+
+
+def _print_choices(view: dict[str, Any]) -> None:
+    """Who holds it, what either answer does, and what silence does."""
+    id, now = view["review"], System().now()
+    click.echo(f"\n{heading('your ruling')}")
+    if stamp(now) >= view["expires"]:
+        click.echo(
+            folded(f"  its time was up at {moment(view['expires'])}: {if_silent(view)}, and nobody can rule on it")
+        )
+        return
+    held = stamp(now) < view["claimed_until"]
+    claimed = f"{value(view['claimed_by'])} until {moment(view['claimed_until'])}" if held else ""
+    fields(
+        [
+            ("so far", quorum(view)),
+            ("claimed by", claimed),
+            ("if you approve", if_approved(view)),
+            ("if you deny", if_denied(view)),
+            ("if nobody rules", if_silent(view)),
+            ("time left", f"{until(view['expires'], now)}, {moment(view['expires'])}"),
+        ]
+    )
+    seen = "".join(" --seen CODE" for _ in view["seen"])
+    click.echo()
+    click.echo(folded(f"remit review approve {id} --if-digest {view['version'][:12]}{seen}"))
+    if view["may_edit"]:
+        click.echo(folded(f"remit review approve {id} --edit  (may change: {', '.join(view['may_edit'])})"))
+    click.echo(folded(f"remit review deny {id} --reason …"))
+
+
+def quorum(view: dict[str, Any]) -> str:
+    """Returns how far it is from being settled."""
+    groups = ", ".join(f"{count} of {escaped(group)}" for group, count in sorted(view["needed_of"].items()))
+    of = f" ({groups})" if groups else ""
+    no = f"; {view['denials']} of {view['denials_needed']} have denied it" if view["denials_needed"] > 1 else ""
+    return f"{view['approvals']} of {view['needed']} needed{of} have approved it as it stands{no}"
+
+
+def if_approved(view: dict[str, Any]) -> str:
+    """Returns what one more yes does."""
+    if view["shown"] is None:
+        return "you can't: what there was to see was erased"
+    what = "it is run again" if view["in_doubt"] else "the call runs, exactly as shown, once"
+    if view["approvals"] + 1 < view["needed"]:
+        return f"{view['needed'] - view['approvals'] - 1} more must approve it; then {what}"
+    return f"{what}, if policy still permits it" + (
+        ", and each group has its seats filled" if view["needed_of"] else ""
+    )
+
+
+def if_denied(view: dict[str, Any]) -> str:
+    """Returns what one more no does."""
+    left = view["denials_needed"] - view["denials"] - 1
+    first = f"{left} more must deny it; then " if left > 0 else ""
+    return f"{first}the call never runs, and the agent is told your reason"
+
+
+def if_silent(view: dict[str, Any]) -> str:
+    """Returns what happens at the deadline."""
+    return f"it goes on to queue {escaped(view['then_to'])}" if view["then_to"] else "it is denied"
+
+
+def _hit(hit: dict[str, Any]) -> str:
+    return escaped(hit["rule"]) + (f" (broken: {escaped(hit['broken'])})" if hit["broken"] else "")
+
+
+def _so_far(facts: dict[str, Any]) -> str:
+    if "spent" not in facts:
+        return ""
+    history = facts["history"]
+    return (
+        f"{facts['spent']['calls']} calls, cost {facts['spent']['cost']};"
+        f" {history['allowed']} allowed, {history['escalated']} escalated, {history['denied']} denied"
+    )
