@@ -20,6 +20,7 @@ def play(folder: Path, shell: Shell, *options: str) -> tuple[list[dict[str, Any]
     shutil.copytree(ROOT / "examples", folder / "examples", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "policies").mkdir()
     (folder / "policies/all.yaml").write_text("policy: all\nrules:\n  - {id: all, tools: ['*'], allow: true}\n")
+    (folder / "policies/queues.yaml").write_text("single_operator: true\n")
     (folder / "remit.toml").write_text('packs = ["flow"]\n')
     command = ("run", "examples/payables/app.py:graph", "--input", "invoices=examples/payables/invoices", *options)
     said = shell.run(*command, "--json", PAYABLES_BOOKS=str(folder / "books"))

@@ -26,8 +26,8 @@ REVIEW = {
     "review", "status", "run", "call", "tool", "queue", "opened", "expires", "reviewer", "ruled", "in_doubt", "problem",
 }  # fmt: skip
 RUN_VIEW = {
-    "run", "status", "graph", "target", "principal", "starter", "started", "ended", "worker", "policies", "input",
-    "output", "failed", "spent", "graph_tasks", "tasks", "calls",
+    "run", "status", "graph", "target", "principal", "starter", "started", "ended", "worker", "policies", "purpose",
+    "input", "output", "failed", "spent", "graph_tasks", "tasks", "calls",
 }  # fmt: skip
 CALL_VIEW = {
     "call", "task", "tool", "status", "args", "digest", "outcome", "rules", "broken", "shadow", "reasons", "reviews",

@@ -433,7 +433,7 @@ async def test_an_answer_stands_for_the_tools_result_and_nothing_runs(world: Wor
     assert (await resumed(world, graph, run)).output == said
     assert world.done == []
     state = await world.state(run)
-    assert (state.calls["work#0"].answered, state.tasks["work"].labels) == ("ann", ("reviewer:ann",))
+    assert (state.calls["work#0"].answered, state.tasks["work"].labels) == ("ann", ("by:ann",))
     found = await world.holds()
     assert (found.effects, found.approvals) == (0, 1)
 

@@ -30,6 +30,7 @@ from remit.core.entries import (
 from remit.core.facts import Facts, capture, roots
 from remit.core.graph import FactProvider, FactRequest
 from remit.core.judging import Judged, Standing, is_asked_by, judge
+from remit.core.labels import by_reviewer, join
 from remit.core.lifecycle import CallState
 from remit.core.policy import PolicySet
 from remit.core.provenance import flow_of
@@ -191,7 +192,7 @@ class Gate:
         """Gives the agent what a reviewer said in the tool's place; nothing runs."""
         draft = stream.draft()
         result, data = answer_of(draft, edit)
-        labels = tuple(sorted({*tool.result_labels, f"reviewer:{edit.editor.lower()}"}))
+        labels = join(tool.result_labels, by_reviewer((), edit.editor))
         body = CallAnswered(waiting.id, result, edit.editor, judged.rulings, labels)
         used = self._consume(stream, waiting)
         written = stream.enqueue(draft, "gate", body, others=used)
