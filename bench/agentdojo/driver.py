@@ -20,7 +20,8 @@ from pydantic_core import to_jsonable_python
 
 from remit import Context, Denied, Graph, Invocation, Runtime, Task, ToolFailed, foreign_tool
 from remit.runtime.ambient import System
-from remit.runtime.rulings import rule
+from remit.runtime.rulings import Reviewer, Said, rule
+from remit.runtime.views import review_view
 from remit.store.journal import Journal
 
 POLICIES = {
@@ -89,9 +90,9 @@ class Driver:
             for id in report.reviews:
                 approved = {"attentive": seat.call.origin == harness.USER, "absent": False, "rubber": True}[reviewer]
                 seat.events[-1].reason = "; ".join(await self._reasons(id))
-                await rule(
-                    self._journal, System(), id, approved=approved, reviewer="reviewer", reason="the simulated reviewer"
-                )
+                read = tuple((await review_view(self._journal, id))["seen"].values())  # long arguments, to their end
+                said = Said(approved, "the simulated reviewer", seen=read)
+                await rule(self._journal, System(), id, Reviewer("reviewer"), said)
             report = await self._runtime.resume(report.run)
         if report.status != "done":
             raise RuntimeError(f"run {report.run} of {episode.user_task.ID} is {report.status}: {report}")
