@@ -56,3 +56,11 @@ def _parsed(data: str | bytes, complaint: str) -> Any:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
+
+
+def run_and_call(text: str) -> tuple[str, str]:
+    """Returns the run and the call that `RUN/TASK#N` names. Raises BadInput."""
+    run, slash, call = text.partition("/")
+    if not slash:
+        raise BadInput(f"`{text}`: write RUN/TASK#N; `remit runs show {run}` names the calls")
+    return run, call

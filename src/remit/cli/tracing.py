@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from remit.cli.inputs import run_and_call
 from remit.cli.output import escaped, fields, folded, heading, mark, moment, pretty, print_json, value
 from remit.cli.settings import asynchronous, json_option, keys_option, settings, store_option
 from remit.errors import BadInput
@@ -60,9 +61,7 @@ async def original(call: str, store: str | None, as_json: bool) -> None:
 
     It is in the store alone: whoever may read the store may read it, and no export holds it.
     """
-    run, slash, id = call.partition("/")
-    if not slash:
-        raise BadInput(f"`{call}`: write RUN/TASK#N; `remit runs show {run}` names the calls")
+    run, id = run_and_call(call)
     async with await Journal.open(settings(store=store).store, create=False) as journal:
         found = await original_result(journal, (await Projections(journal).find_run(run)).run, id)
     if as_json:
@@ -79,9 +78,7 @@ async def original(call: str, store: str | None, as_json: bool) -> None:
 @asynchronous
 async def prove(call: str, output: str | None, store: str | None, as_json: bool) -> None:
     """Write a C2SP tlog-proof that the verdict on CALL is in the journal's signed tree."""
-    run, slash, id = call.partition("/")
-    if not slash:
-        raise BadInput(f"`{call}`: write RUN/TASK#N; `remit runs show {run}` names the calls")
+    run, id = run_and_call(call)
     async with await Journal.open(settings(store=store).store, create=False) as journal:
         proof = await prove_call(journal, (await Projections(journal).find_run(run)).run, id)
     if output is not None:

@@ -6,7 +6,6 @@ first, each with its place. A rule is compiled once for each tool it speaks of, 
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from remit.core.conditions import (
     render_value,
 )
 from remit.core.entries import Outcome, RuleHit
-from remit.core.guardrailfile import FILES, read_guardrails
+from remit.core.guardrailfile import FILES, matches, read_guardrails
 from remit.core.people import Making, People, Queue
 from remit.core.policyfiles import PolicyFile, RuleText, read_policy, suggest
 from remit.core.purposes import PURPOSE_FILES, Purposes, read_purposes
@@ -309,9 +308,7 @@ class _Load:
         """Returns the tools that a rule speaks of; notes each name or glob that is none."""
         found: set[str] = set()
         for number, pattern in enumerate(patterns):
-            matched = fnmatch.filter(self._types, _glob(pattern)) if "*" in pattern else []
-            if "*" not in pattern and pattern in self._types:
-                matched = [pattern]
+            matched = [tool for tool in self._types if matches(pattern, tool)]
             if not matched:
                 what = "no tool is named like" if "*" in pattern else "there is no tool"
                 hint = suggest(pattern.replace("*", ""), self._types) or "no tools are registered"
@@ -433,10 +430,6 @@ class _RuleLoad:
             if len(names) > 3:
                 shown = "each of its tools" if names == list(tools) else f"{shown} and {len(names) - 3} more"
             self._source.add((line, column), f"{message} (for {shown})", hint)
-
-
-def _glob(pattern: str) -> str:
-    return pattern.replace("[", "[[]").replace("?", "[?]")
 
 
 def _line_and_column(text: str, offset: int) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from remit.core.canonical import canonical, plain
 from remit.core.detectors import Detector, Finding
 from remit.core.entries import Outcome
 from remit.core.guardrailfile import FILES, GuardrailUse, read_guardrails
+from remit.core.labels import steps_of
 from remit.core.masking import mask
 from remit.core.minimising import minimised
 from remit.core.policy import PolicySet
@@ -264,7 +265,7 @@ def _places(value: object, pointers: Sequence[str]) -> list[tuple[str, object]]:
     found = []
     for pointer in pointers:
         here: Any = value
-        for part in (raw.replace("~1", "/").replace("~0", "~") for raw in pointer.split("/")[1:]):
+        for part in steps_of(pointer):
             if isinstance(here, dict) and part in here:
                 here = here[part]
             elif isinstance(here, list) and part.isdecimal() and int(part) < len(here):

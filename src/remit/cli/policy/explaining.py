@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import click
 
+from remit.cli.inputs import run_and_call
 from remit.cli.output import escaped, fields, folded, heading, mark, print_json
 from remit.cli.policy.sources import Folder, app_option, open_folder, tools_option
 from remit.cli.settings import Settings, asynchronous, json_option, policies_option, settings, store_option
@@ -66,9 +67,7 @@ def explain_case(folder: Folder, case: str) -> Explained:
 
 
 async def _call(found: Settings, call: str, policies: str | None) -> Explained:
-    run, slash, id = call.partition("/")
-    if not slash:
-        raise BadInput(f"`{call}`: write RUN/TASK#N; `remit runs show {run}` names the calls")
+    run, id = run_and_call(call)
     async with await Journal.open(found.store, create=False) as journal:
         recorded = await recorded_call(journal, (await Projections(journal).find_run(run)).run, id)
     if policies is None:
