@@ -284,6 +284,8 @@ def test_the_table_of_json_keys_is_what_the_commands_print(
         (tmp_path / "other" / path.name).write_text(path.read_text().replace("1000", "10"))
     assert remit("policy diff", "other")
     more = "{edit: [name], respond: true, hand_on_to: [others], may_also_rule: [released]}\n  others: {}\n"
+    later = "policy: later\nmode: shadow\nrules:\n  - {id: a, tools: ['*'], deny: 'true'}\n"
+    Path("policies/later.yaml").write_text(later, encoding="utf-8")
     Path("policies/queues.yaml").write_text(f"single_operator: true\nqueues:\n  editors: {more}", encoding="utf-8")
     assert remit("keys new", "example.com/notes") and remit("keys rotate") and remit("keys list")
     run = str(remit("run", "--input", "topic=tea")[0]["run"])
@@ -305,7 +307,7 @@ def test_the_table_of_json_keys_is_what_the_commands_print(
     assert remit("runs list") and remit("runs show", run) and remit("runs graph", run)
     call = f"{run}/take-notes#0"
     assert remit("audit trace", call) and remit("audit prove", call) and remit("audit tiles", "log")
-    assert remit("policy backtest") and remit("policy cases", "--from", "reviews")
+    assert remit("policy shadow") and remit("policy backtest") and remit("policy cases", "--from", "reviews")
     assert remit("audit erase", "--call", call, "--reason", "asked for")
     masking = {
         "detector": "text",

@@ -53,7 +53,7 @@ class RuleText(Strict):
         None, description="Why, for people: text with `{{CEL}}` in it."
     )
     mode: Literal["enforce", "shadow"] = Field(
-        "enforce", description="`shadow`: recorded as what would have been, never enforced."
+        "enforce", description="`shadow`: recorded as what would have been, never enforced. Unless said, the file's."
     )
     description: str = Field("", description="For those who read the policy.")
 
@@ -68,6 +68,7 @@ class PolicyText(Strict):
 
     policy: Name = Field(description="The policy's name; once among all files.")
     description: str = Field("", description="For those who read the policy.")
+    mode: Literal["enforce", "shadow"] = Field("enforce", description="The mode of rules that don't say theirs.")
     rules: list[RuleText] = Field(min_length=1, description="The rules. Their order never changes a verdict.")
 
 
@@ -139,7 +140,7 @@ def read_policy(name: str, text: str) -> PolicyFile:
     source, value = read_yaml(name, text)
     whole = _checked(source, value, PolicyText)
     if whole is not None:
-        rules = list(enumerate(whole.rules))
+        rules = [(number, _in_mode(rule, whole.mode)) for number, rule in enumerate(whole.rules)]
         policy = whole.policy
     else:
         # Its sound rules are compiled as well, so that all problems are told at once.
@@ -160,6 +161,11 @@ def read_reviewers(name: str, text: str) -> tuple[Source, ReviewersText | None]:
     """Returns what the reviewers' file says, or None; its `source.problems` are what is wrong with it."""
     source, value = read_yaml(name, text)
     return source, _checked(source, value, ReviewersText)
+
+
+def _in_mode(rule: RuleText, mode: str) -> RuleText:
+    """Returns the rule in the file's mode, where it doesn't say its own."""
+    return rule if "mode" in rule.model_fields_set else rule.model_copy(update={"mode": mode})
 
 
 def _sound(item: object) -> RuleText | None:

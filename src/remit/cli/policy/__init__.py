@@ -16,6 +16,7 @@ _COMMANDS = {
     "analyse": ("analysing", "Prove what rules do nothing."),
     "ask": ("analysing", "Ask whether there is a call for which a condition holds."),
     "backtest": ("backtesting", "Decide recorded calls again under other policies."),
+    "shadow": ("shadowing", "Say what rules in mode shadow would have done."),
 }
 
 

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterable
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
 
 from remit.bundles import Bundle
 from remit.cli.output import escaped, fields, heading, mark, moment, print_json, print_table
-from remit.cli.policy.sources import app_option, placed, tools_of, tools_option
+from remit.cli.policy.sources import app_option, placed, since, tools_of, tools_option
 from remit.cli.settings import Settings, asynchronous, json_option, policies_option, settings, store_option
 from remit.errors import BadInput, PolicyError
 from remit.policykit.backtest import Backtest, Loaded, Report, Row
 from remit.policykit.bundlerows import bundle_loaded, bundle_rows
 from remit.policykit.pages import page, summary
 from remit.policykit.toolset import FILE, Toolset
-from remit.runtime.ambient import System, stamp
 from remit.runtime.policyfolder import read_policies
 from remit.store.decisions import with_decisions
 from remit.store.journal import Journal
 
-_PERIOD = re.compile(r"([1-9][0-9]{0,4})([mhd])")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-
 
 @click.command()
 @policies_option
-@click.option("--since", default="", metavar="TIME", help="Decisions since then: 30d, 12h, or RFC 3339 in UTC.")
+@click.option(
+    "--since", "period", default="", metavar="TIME", help="Decisions since then: 30d, 12h, or RFC 3339 in UTC."
+)
 @click.option("--export", "bundle", metavar="FILE", help="Decisions of an export instead of the store's.")
 @click.option("--html", metavar="FILE", help="Write a page as well.")
 @click.option(
@@ -44,7 +40,7 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 @click.pass_context
 @asynchronous
 async def backtest(
-    ctx: click.Context, policies: str | None, since: str, bundle: str | None, html: str | None, fail_on: str | None,
+    ctx: click.Context, policies: str | None, period: str, bundle: str | None, html: str | None, fail_on: str | None,
     app: str | None, tools: str | None, store: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Decide recorded calls again under the policies in --policies, each from exactly the facts that it saw.
@@ -57,7 +53,7 @@ async def backtest(
     found = settings(policies=policies, app=app, store=store)
     files = read_policies(found.policies, found.packs)
     known = _tools(found, files, app, tools)
-    begin = _since(since)
+    begin = since(period)
 
     def job(loaded: list[Loaded], rows: Iterable[Row]) -> Report:
         shown = sys.stderr.isatty()
@@ -89,18 +85,6 @@ async def backtest(
 def _tools(found: Settings, files: dict[str, str], app: str | None, tools: str | None) -> Toolset | None:
     """Returns today's tools, where there are any; recorded ones are always as they were recorded."""
     return tools_of(found, files, app, tools) if tools or found.app or FILE in files else None
-
-
-def _since(text: str) -> str:
-    if match := _PERIOD.fullmatch(text):
-        return stamp(System().now() - timedelta(**{_UNITS[match[2]]: int(match[1])}))
-    if not text:
-        return ""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise BadInput(f"--since `{text}`: write 30d, 12h, or a time such as 2026-03-01T00:00:00Z") from None
-    return stamp(found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC))
 
 
 def _tick(decisions: int) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -11,14 +13,16 @@ import click
 
 from remit.cli.settings import Settings
 from remit.core.policy import PolicySet
-from remit.errors import PolicyError, Problem, SettingsError
+from remit.errors import BadInput, PolicyError, Problem, SettingsError
 from remit.policykit.toolset import FILE, Toolset, read_tools, recorded_tools
-from remit.runtime.ambient import System
+from remit.runtime.ambient import System, stamp
 from remit.runtime.guards import Guards, load_guards
 from remit.runtime.policyfolder import read_policies
 from remit.runtime.registry import Registry
 from remit.runtime.target import load_graph
 
+_PERIOD = re.compile(r"([1-9][0-9]{0,4})([mhd])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -110,3 +114,16 @@ def _of_app(found: Settings, files: Mapping[str, str]) -> tuple[Toolset, Guards]
     registry = Registry([load_graph(found.app)])
     guards = load_guards(found.policies, files, registry, System())
     return recorded_tools(registry.types(guards.schemas)), guards
+
+
+def since(text: str) -> str:
+    """Returns when a period began, as entries write times; "" for all there is. Raises BadInput."""
+    if match := _PERIOD.fullmatch(text):
+        return stamp(System().now() - timedelta(**{_UNITS[match[2]]: int(match[1])}))
+    if not text:
+        return ""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadInput(f"--since `{text}`: write 30d, 12h, or a time such as 2026-03-01T00:00:00Z") from None
+    return stamp(found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC))
