@@ -19,6 +19,7 @@ import click
 
 from remit.cli import cli
 from remit.core import entries
+from remit.core.calendarfile import json_schema as calendars_schema
 from remit.core.entries import facts, policies, reviews, runs, stores
 from remit.core.lifecycle import CALLS, TASKS
 from remit.core.policyfiles import json_schema
@@ -131,6 +132,7 @@ def policy_keys() -> str:
         "Cases: `*.cases.yaml`": cases_schema(),
         "Tools: `tools.yaml`": tools_schema(),
         "Purposes: `purposes.yaml`": purposes_schema(),
+        "Calendars: `calendars.yaml`": calendars_schema(),
     }
     parts = []
     for title, schema in kinds.items():

@@ -76,12 +76,24 @@ class Explanation:
 class Environment:
     """The typed names a condition can see. Build once, use for many conditions."""
 
-    __slots__ = ("_decoder", "_lenient", "_names")
+    __slots__ = ("_constants", "_decoder", "_lenient", "_names")
 
-    def __init__(self, roots: Mapping[str, JsonSchema], *, lenient: bool = False) -> None:
-        """`lenient`: for what loaded once: mistakes that change no value are not told."""
+    def __init__(
+        self,
+        roots: Mapping[str, JsonSchema],
+        *,
+        lenient: bool = False,
+        constants: Mapping[str, tuple[JsonSchema, object]] | None = None,
+    ) -> None:
+        """
+        Args:
+            lenient: for what loaded once: mistakes that change no value are not told.
+            constants: names that have their value already, and its type: it fits, and is looked at no more.
+        """
         self._lenient = lenient
-        self._names = Names({name: shape_of_schema(schema) for name, schema in roots.items()})
+        self._constants = {name: value for name, (_, value) in (constants or {}).items()}
+        types = {**{name: schema for name, (schema, _) in (constants or {}).items()}, **roots}
+        self._names = Names({name: shape_of_schema(schema) for name, schema in types.items()})
         self._decoder = Decoder()
 
 
@@ -233,7 +245,7 @@ def _load(source: str, environment: Environment, *, boolean: bool) -> Node:
         translator = Translator(source, list(names.shapes), names.messages, names.paths)
         raise ConditionError(tuple(translator.problems(str(error)))) from None
     try:
-        node = strict(Resolver(names.shapes).resolve(environment._decoder.decode(tree)))
+        node = strict(Resolver(names.shapes, environment._constants).resolve(environment._decoder.decode(tree)))
     except Refused as error:
         raise ConditionError((problem(source, *place(source, error.at), error.message, error.hint),)) from None
     guards = Guards()

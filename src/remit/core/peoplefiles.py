@@ -31,7 +31,8 @@ _MOMENT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+(Z|[+-][0-9]{2
 _CLOCK: Final = re.compile(r"(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)")
 
 
-def _wrong(hint: str) -> PydanticCustomError:
+def wanted(hint: str) -> PydanticCustomError:
+    """The error of a value that isn't what is wanted; `hint` says what is."""
     return PydanticCustomError("wanted", "wanted", {"hint": hint})
 
 
@@ -41,13 +42,13 @@ def _count(value: object) -> object:
         return int(value.text)
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST:
         return value
-    raise _wrong(f"say a whole number from 1 to {MOST}")
+    raise wanted(f"say a whole number from 1 to {MOST}")
 
 
 def _approvals(value: object) -> object:
     if isinstance(value, dict):
         if not value:
-            raise _wrong("name at least one group: `{finance: 1, legal: 1}`")
+            raise wanted("name at least one group: `{finance: 1, legal: 1}`")
         return {name: _count(count) for name, count in value.items()}
     return _count(value)
 
@@ -56,28 +57,29 @@ def _moment(value: object) -> object:
     """RFC 3339, or a date, which is its midnight in UTC; as entries write times."""
     hint = "say a date or a time with its zone: `2026-01-31` or `2026-01-31T17:00:00Z`"
     if not isinstance(value, str) or not _MOMENT.fullmatch(value):
-        raise _wrong(hint)
+        raise wanted(hint)
     try:
         found = datetime.fromisoformat(value)
     except ValueError as error:
-        raise _wrong(hint) from error
+        raise wanted(hint) from error
     found = found if found.tzinfo else found.replace(tzinfo=UTC)
     return found.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def _key(value: object) -> object:
     if not isinstance(value, str):
-        raise _wrong("put the line of a `.pub` file in quotes")
+        raise wanted("put the line of a `.pub` file in quotes")
     try:
         return read_public_key(value).text
     except BadInput as error:
-        raise _wrong(str(error)) from error
+        raise wanted(str(error)) from error
 
 
-def _hours(value: object) -> object:
+def clock_hours(value: object) -> object:
+    """From when to when: `09:00-17:30`."""
     start, _, end = str(value).partition("-")
     if not (_CLOCK.fullmatch(start) and _CLOCK.fullmatch(end) and start < end):
-        raise _wrong('say from when to when: `"09:00-17:30"`')
+        raise wanted('say from when to when: `"09:00-17:30"`')
     return value
 
 
@@ -92,7 +94,7 @@ class HoursText(Strict):
     """When people work: only then does a review's time to live run."""
 
     timezone: _Text = Field(description="A zone of the IANA database, such as `Europe/Berlin`.")
-    hours: Annotated[str, BeforeValidator(_hours)] = Field(description='From when to when: `"09:00-17:30"`.')
+    hours: Annotated[str, BeforeValidator(clock_hours)] = Field(description='From when to when: `"09:00-17:30"`.')
     days: list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]] = Field(
         ["mon", "tue", "wed", "thu", "fri"], min_length=1, description="On which days."
     )

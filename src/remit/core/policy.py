@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Protocol, TypeVar
 
+from remit.core.calendarfile import CALENDAR_FILES, read_calendars
 from remit.core.canonical import digest, digest_bytes
 from remit.core.conditions import (
     Condition,
@@ -24,6 +25,7 @@ from remit.core.conditions import (
 )
 from remit.core.entries import Outcome, RuleHit
 from remit.core.guardrailfile import FILES, matches, read_guardrails
+from remit.core.lists import is_list, read_list
 from remit.core.people import Making, People, Queue
 from remit.core.policyfiles import PolicyFile, RuleText, read_policy, suggest
 from remit.core.purposes import PURPOSE_FILES, Purposes, read_purposes
@@ -119,6 +121,7 @@ class PolicySet:
         purposes: what runs may be for; what they forbid is among the rules already.
         people: who is in charge: the queues again, with the reviewers.
         priorities: by queue and tool, what says how urgent a review is.
+        constants: `lists` and `calendars`, each with its type and its value, where there are any.
     """
 
     digest: str
@@ -131,6 +134,7 @@ class PolicySet:
     purposes: Purposes = field(default_factory=Purposes)
     people: People = field(default_factory=People)
     priorities: Mapping[tuple[str, str], Expression] = field(default_factory=dict)
+    constants: Mapping[str, tuple[JsonSchema, object]] = field(default_factory=dict)
 
     def rules_for(self, tool_name: str) -> tuple[CompiledRule, ...]:
         """Returns the enforced rules that speak of a tool, sorted by policy and id."""
@@ -177,6 +181,7 @@ def load_policies(
         purposes=load.purposes,
         people=load.making.people(),
         priorities=MappingProxyType(load.priorities),
+        constants=MappingProxyType(load.constants()),
     )
 
 
@@ -193,6 +198,12 @@ def _index(compiled: Iterable[tuple[str, str, CompiledRule]], mode: str) -> Mapp
     return MappingProxyType(
         {tool: tuple(sorted(rules, key=lambda rule: (rule.policy, rule.id))) for tool, rules in found.items()}
     )
+
+
+def _record(fields: Mapping[str, tuple[JsonSchema, object]]) -> tuple[JsonSchema, object]:
+    properties = {name: schema for name, (schema, _) in fields.items()}
+    schema = {"type": "object", "properties": properties, "required": sorted(fields), "additionalProperties": False}
+    return schema, {name: value for name, (_, value) in fields.items()}
 
 
 def _in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
@@ -219,6 +230,8 @@ class _Load:
         self._tools = tools
         self._policies: list[PolicyFile] = []
         self._purposes: list[PolicyFile] = []
+        self._lists: dict[str, tuple[str, JsonSchema, object]] = {}
+        self._calendars: dict[str, object] = {}
 
     def file(self, name: str, text: str) -> None:
         """Reads one file; rules are compiled in `finish`, when all queues are known."""
@@ -240,10 +253,39 @@ class _Load:
             return
         if self.making.take(name, text):
             return
+        if last in CALENDAR_FILES:
+            source, calendars = read_calendars(name, text)
+            self.problems += source.problems
+            if self._calendars:
+                self._refuse(name, "there is another file of calendars already", "keep one of them")
+            self._calendars.update(calendars)
+            return
+        if is_list(name):
+            self._list(name, text)
+            return
         if last.endswith((".yaml", ".yml")):
             self._policies.append(read_policy(name, text))
         else:
-            self._refuse(name, "not a policy file", "policies are in .yaml files")
+            self._refuse(
+                name, "not a policy file", "policies are in .yaml files, lists in .list.txt and .list.csv files"
+            )
+
+    def _list(self, file: str, text: str) -> None:
+        read = read_list(file, text)
+        self.problems += read.problems
+        if read.name in self._lists:
+            hint = "rename one of them"
+            self._refuse(file, f"list `{read.name}` is in {self._lists[read.name][0]} already", hint)
+        self._lists[read.name] = (file, read.schema, read.entries)
+
+    def constants(self) -> dict[str, tuple[JsonSchema, object]]:
+        """Returns what conditions see that is the same for every call: its type and its value, by name."""
+        lists = {name: (schema, entries) for name, (_, schema, entries) in self._lists.items()}
+        calendars: dict[str, tuple[JsonSchema, object]] = {
+            name: ({"type": "object"}, calendar) for name, calendar in self._calendars.items()
+        }
+        found = {"lists": lists, "calendars": calendars}
+        return {name: _record(of) for name, of in found.items() if of}
 
     @property
     def queues(self) -> Mapping[str, Queue]:
@@ -319,7 +361,9 @@ class _Load:
     def environment(self, tool: str) -> Environment:
         """Returns what conditions on a tool are compiled against; one for all of them."""
         if tool not in self._environments:
-            self._environments[tool] = Environment(self._types[tool](), lenient=self._recorded)
+            self._environments[tool] = Environment(
+                self._types[tool](), lenient=self._recorded, constants=self.constants()
+            )
         return self._environments[tool]
 
 

@@ -274,7 +274,7 @@ def ask(question: str, policies: PolicySet, tools: Toolset) -> Answer:
     refused: list[ConditionError] = []
     for spec in tools.specs.values():
         try:
-            asked = compile_condition(question, _asking(tools, spec))
+            asked = compile_condition(question, _asking(tools, spec, policies))
         except ConditionError as error:
             refused.append(error)
             continue
@@ -286,10 +286,12 @@ def ask(question: str, policies: PolicySet, tools: Toolset) -> Answer:
     return _joined(answers)
 
 
-def _asking(tools: Toolset, spec: ToolSpec) -> Environment:
+def _asking(tools: Toolset, spec: ToolSpec, policies: PolicySet) -> Environment:
     outcome = {"type": "string", "enum": [one.value for one in Outcome]}
     constants = {one.name: {"type": "string", "const": one.value} for one in Outcome}
-    return Environment({**tools.roots(spec), "outcome": outcome, **constants}, lenient=True)
+    return Environment(
+        {**tools.roots(spec), "outcome": outcome, **constants}, lenient=True, constants=policies.constants
+    )
 
 
 def _asked(spec: ToolSpec, asked: Condition, policies: PolicySet, tools: Toolset) -> Answer:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final
 
+from remit.core.lists import is_list, read_list
 from remit.core.policy import is_beside
 from remit.core.policyfiles import RuleText, read_policy
 from remit.core.yamltext import Number, read_yaml
@@ -65,14 +66,14 @@ def compare(old: Mapping[str, str], new: Mapping[str, str]) -> list[Difference]:
             words, direction = _changed(was, now)
             if words:
                 found.append(Difference("rule", name, "changed", words, direction))
-    return [*found, *_others(old, new)]
+    return [*found, *_lists(old, new), *_others(old, new)]
 
 
 def _rules(files: Mapping[str, str]) -> dict[str, RuleText]:
     problems = []
     found: dict[str, RuleText] = {}
     for name, text in files.items():
-        if is_beside(name) or not _A_POLICY.search(text):
+        if is_beside(name) or is_list(name) or not _A_POLICY.search(text):
             continue
         file = read_policy(name, text)
         problems += file.source.problems
@@ -189,6 +190,39 @@ def _together(ways: Iterable[Direction]) -> Direction:
     return real.pop() if len(real) == 1 else Direction.EITHER
 
 
+# --- lists -----------------------------------------------------------------------------------------------
+
+
+def _lists(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Difference]:
+    """What differs in lists, entry by entry; which way that goes is for the rules to say that ask them."""
+    files = sorted({name for name in (*old, *new) if is_list(name)})
+    for file in files:
+        before, after = read_list(file, old.get(file, "")), read_list(file, new.get(file, ""))
+        name = f"lists.{after.name}"
+        if file not in old:
+            yield Difference("list", name, "added", (f"it has {len(after.entries)} entries",), Direction.EITHER)
+        elif file not in new:
+            yield Difference("list", name, "removed", (f"it had {len(before.entries)} entries",), Direction.EITHER)
+        elif before.entries != after.entries:
+            both = before.entries.keys() & after.entries.keys()
+            words = [
+                f"{what}: {_some(keys)}"
+                for what, keys in (
+                    ("added", after.entries.keys() - before.entries.keys()),
+                    ("removed", before.entries.keys() - after.entries.keys()),
+                    ("changed", {key for key in both if before.entries[key] != after.entries[key]}),
+                )
+                if keys
+            ]
+            yield Difference("list", name, "changed", tuple(words), Direction.EITHER)
+
+
+def _some(keys: Iterable[str]) -> str:
+    known = sorted(keys)
+    shown = ", ".join(f"`{key}`" for key in known[:5])
+    return shown if len(known) <= 5 else f"{shown} and {len(known) - 5} more"
+
+
 # --- queues, reviewers, and whatever is no policy --------------------------------------------------------
 
 
@@ -208,7 +242,7 @@ def _others(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Differen
 def _keys(files: Mapping[str, str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, text in files.items():
-        if not is_beside(name) and not _A_POLICY.search(text):
+        if not (is_beside(name) or is_list(name)) and not _A_POLICY.search(text):
             source, value = read_yaml(name, text)
             if source.problems:
                 raise PolicyError(tuple(source.problems))

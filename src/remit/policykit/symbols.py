@@ -48,6 +48,8 @@ _FIRST: Final = -62_135_596_800 * 10**9
 _LAST: Final = 253_402_300_799 * 10**9
 """Nanoseconds from 1970 to the years 1 and 9999: what a timestamp can be, in microseconds."""
 NUMERIC: Final = frozenset({Kind.INT, Kind.NUMBER, Kind.DECIMAL})
+_LISTED: Final = 200
+"""Entries of a list that are modelled one by one."""
 _COMPARED: Final = {"_<_": "<", "_<=_": "<=", "_>_": ">", "_>=_": ">="}
 _MODELLED: Final = frozenset({Kind.BOOL, Kind.STRING, Kind.TIMESTAMP, Kind.DURATION, *NUMERIC})
 
@@ -153,6 +155,8 @@ class Symbols:
         return self._unknown(node, node.shape.kind, "list macros and maps are not modelled")
 
     def _literal(self, node: Literal) -> Value:
+        if isinstance(node.value, dict):
+            return self._unknown(node, Kind.ANY, "lists and calendars are modelled only as what something is in")
         return self._constant(node.value)
 
     def _constant(self, value: object) -> Value:
@@ -224,7 +228,7 @@ class Symbols:
         if name == "@in":
             return self._member(node)
         if node.fixed is not None or not node.args:
-            return self._unknown(node, node.shape.kind, "regexes and parts of times are not modelled")
+            return self._unknown(node, node.shape.kind, "patterns, paths, networks and parts of times are not modelled")
         if name not in (*_COMPARED, "startsWith", "endsWith", "contains", "_+_", "_-_", "_*_", "-_"):
             return self._unknown(node, node.shape.kind, f"`{name.strip('_')}` is not modelled")
         args = [self.value(arg) for arg in node.args]
@@ -304,6 +308,11 @@ class Symbols:
                 found = z3.Or(*(value.formula == item.formula for item in items))
                 error = z3.Or(value.error, *(item.error for item in items))
                 return Value(Kind.BOOL, z3.And(found, z3.Not(error)), error)
+        if isinstance(where, Literal) and isinstance(where.value, dict) and len(where.value) <= _LISTED:
+            value = self.value(sought)
+            if value.kind is Kind.STRING and value.null is None:
+                found = z3.Or(*(value.formula == z3.StringVal(key) for key in where.value))
+                return Value(Kind.BOOL, z3.And(found, z3.Not(value.error)), value.error)
         path = path_of(where)
         if path is not None and where.shape.kind is Kind.LIST and where.shape.item().kind is Kind.STRING:
             value = self.value(sought)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
+from remit.core.lists import is_list
 from remit.core.policy import PolicySet, load_policies
 from remit.core.tools import JsonSchema, ToolSpec
 from remit.errors import PolicyError, Problem
@@ -24,7 +25,7 @@ def read_policies(folder: str | Path, packs: Sequence[str] = ()) -> dict[str, st
     if not place.is_dir():
         raise _refuse(str(folder), "there is no such folder of policies", "make it, or name another with --policies")
     # `.YAML` too: the loader refuses it, rather than nobody reading it.
-    own = sorted(path for path in place.iterdir() if path.suffix.lower() in (".yaml", ".yml"))
+    own = sorted(path for path in place.iterdir() if path.suffix.lower() in (".yaml", ".yml") or is_list(path.name))
     if not own and not packs:
         raise _refuse(str(folder), "there is no policy in it, so nothing may run", "add a `*.yaml`, see `remit init`")
     texts = {}

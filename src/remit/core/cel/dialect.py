@@ -19,6 +19,7 @@ from google.protobuf import (
     wrappers_pb2,
 )
 
+from remit.core.cel.library import declarations
 from remit.core.cel.shapes import CONTAINERS, Kind, Shape
 
 PACKAGE: Final = "remit_condition"
@@ -92,7 +93,7 @@ def operator_yaml() -> str:
     ]
     inside += [(ty(a), f"{{type_name: list, params: [{ty(b)}]}}") for a, b in mixed]
     inside += [(ty(a), f"{{type_name: map, params: [{ty(b)}, {value}]}}") for a, b in mixed if b != "double"]
-    lines += ["  - name: '@in'", "    overloads:", *overloads("in", inside)]
+    lines += ["  - name: '@in'", "    overloads:", *overloads("in", inside), *declarations()]
     return "\n".join(lines) + "\n"
 
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from remit.core.cel.conversions import FUNCTIONS
 from remit.core.cel.guards import suggestion
+from remit.core.cel.library import FUNCTIONS
 from remit.core.cel.shapes import Shape
 from remit.core.cel.unparse import SIGNS
 from remit.errors import Problem

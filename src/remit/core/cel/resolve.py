@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from remit.core.cel import syntax
-from remit.core.cel.conversions import FUNCTIONS, Pattern, in_zone
+from remit.core.cel.conversions import Pattern, in_zone
 from remit.core.cel.dialect import TYPES
+from remit.core.cel.library import ADDED, FUNCTIONS
+from remit.core.cel.matchers import PREPARED
 from remit.core.cel.shapes import ANY, TEXT, Kind, Shape, settles
 from remit.core.cel.times import PARTS, parse_duration, parse_timestamp, zone
 from remit.core.cel.tree import (
@@ -61,6 +63,7 @@ RESULTS: Final[Mapping[str, Kind]] = {
     "double": Kind.NUMBER,
     "timestamp": Kind.TIMESTAMP,
     "duration": Kind.DURATION,
+    **{name: added.result for name, added in ADDED.items()},
 }
 LITERALS: Final[Mapping[type, Kind]] = {bool: Kind.BOOL, int: Kind.INT, float: Kind.NUMBER, str: Kind.STRING}
 
@@ -74,8 +77,9 @@ class Refused(Exception):
 
 
 class Resolver:
-    def __init__(self, roots: Mapping[str, Shape]) -> None:
+    def __init__(self, roots: Mapping[str, Shape], constants: Mapping[str, object] | None = None) -> None:
         self._roots = roots
+        self._constants = constants or {}
         self._scopes: list[tuple[str, Bound]] = []
         self._made = 0
 
@@ -110,6 +114,8 @@ class Resolver:
             if known == name:
                 return Bound(at, bound.shape, bound.name, bound.key)
         name = name.removeprefix(".")
+        if name in self._constants:
+            return Literal(at, self._roots[name], self._constants[name], name)
         if name in self._roots:
             return Root(at, self._roots[name], name)
         if name in TYPES:
@@ -139,6 +145,8 @@ class Resolver:
             shape = declared.fields.get(raw.field, ANY)
         elif declared.kind is Kind.MAP:
             shape = declared.item()
+        if isinstance(operand, Literal) and isinstance(operand.value, dict) and raw.field in operand.value:
+            return Literal(raw.at, shape, operand.value[raw.field], f"{operand.text}.{raw.field}")
         return Field(raw.at, shape, operand, raw.field)
 
     def _invoke(self, raw: syntax.Invoke) -> Node:
@@ -165,6 +173,9 @@ class Resolver:
             args = [strict(arg) for arg in args]
         if name in ARITHMETIC or name in ("dyn", "type"):
             args = [widened(arg) for arg in args]
+        if name in ("isMoneyIn", "decimal") and sure(args[0]) is Kind.NUMBER:
+            hint = "money is exact: give it `type: string, format: decimal` in the tool's schema"
+            raise Refused(raw.at, f"`{name}` can't be applied to a double", hint)
         ready = self._prepared(raw.at, name, member, args)
         if ready is not None:
             return ready
@@ -183,6 +194,8 @@ class Resolver:
                 return Literal(at, Shape(Kind.DURATION), parse_duration(last.value), f"duration({last.value!r})")
             if name == "matches" and len(args) == 2:
                 return Call(at, BOOL, name, member, (args[0],), Pattern(last.value).matches, last)
+            if name in PREPARED and len(args) == 2:
+                return Call(at, BOOL, name, member, (args[0],), PREPARED[name](last.value), last)
             if name in PARTS and len(args) == 2:
                 return Call(at, Shape(Kind.INT), name, member, (args[0],), in_zone(name, zone(last.value)), last)
         except EvalError as error:
@@ -219,6 +232,8 @@ def is_null(node: Node) -> bool:
 
 def strict(node: Node) -> Node:
     """The node where its value is used as a whole. What a list made here holds has been read already."""
+    if isinstance(node, Literal):
+        return node  # a constant was looked at when it was read
     shape = node.shape.item() if isinstance(node, (ListOf, Each)) else node.shape
     return Settle(node.at, ANY, node, node.shape) if settles(shape) else node
 
