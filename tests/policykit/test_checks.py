@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 from packs import CASES, POLICY, QUEUES, TOOLS, load, problems, rule, tools
 
+from remit.core.calendarfile import json_schema as calendars_schema
 from remit.core.policyfiles import read_policy
 from remit.core.purposes import json_schema as purposes_schema
 from remit.core.yamltext import read_yaml
@@ -156,7 +157,7 @@ def test_sarif_names_every_problem_with_its_place() -> None:
 
 def test_every_shipped_policy_file_is_a_policy() -> None:
     folder = Path(__file__).parent.parent.parent / "policies"
-    for path in folder.rglob("*.yaml"):
+    for path in folder.glob("*.yaml"):
         if not path.name.endswith(
             (".cases.yaml", "tools.yaml", "queues.yaml", "reviewers.yaml", "flow.yaml", "purposes.yaml")
         ):
@@ -164,7 +165,8 @@ def test_every_shipped_policy_file_is_a_policy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "schema"), [("cases", cases_schema), ("tools", tools_schema), ("purposes", purposes_schema)]
+    ("kind", "schema"),
+    [("cases", cases_schema), ("tools", tools_schema), ("purposes", purposes_schema), ("calendars", calendars_schema)],
 )
 def test_the_json_schemas_in_the_reference_are_current(kind: str, schema: Callable[[], dict[str, Any]]) -> None:
     docs = Path(__file__).parent.parent.parent / "docs" / "reference"

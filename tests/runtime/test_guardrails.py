@@ -16,7 +16,6 @@ from remit.core.detectors import Detector, Finding, Places, Report, texts
 from remit.errors import Denied, PolicyError, ToolFailed, UnknownId
 from remit.runtime.ambient import System
 from remit.runtime.guards import load_guards
-from remit.runtime.registry import Registry
 from remit.runtime.tracing import original_result
 from remit.store.journal import Journal
 
@@ -290,7 +289,7 @@ def test_a_mistake_in_the_file_is_told_with_its_place_and_nothing_runs(
     guard(world, guardrail)
     text = (world.policies / "guardrails.yaml").read_text()
     with pytest.raises(PolicyError, match=message) as raised:
-        load_guards(world.policies, {"guardrails.yaml": text}, Registry([one(asks, query)]), world.clock)
+        load_guards(world.policies, {"guardrails.yaml": text}, ["query"], {}, world.clock)
     assert all(problem.line == 1 and problem.column > 0 for problem in raised.value.problems)
 
 

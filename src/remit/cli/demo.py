@@ -59,7 +59,7 @@ def _copy_example(folder: Path) -> None:
     for root in (package / "_example", package.parents[1]):
         example = root / "examples" / "payables"
         if (example / "app.py").is_file():
-            shutil.copytree(example, folder / "payables", ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(example, folder / "payables", ignore=shutil.ignore_patterns("__pycache__", "policies"))
             shutil.copytree(root / "policies", folder / "policies")
             (folder / "remit.toml").write_text('app = "payables/app.py:graph"\n')
             return

@@ -47,11 +47,12 @@ class Given(_Strict):
     authority: list[Any] | None = Field(None, description="The leaves of `authority`; made of provenance, unless said.")
     content: list[Any] | None = Field(None, description="The leaves of `content`; made of provenance, unless said.")
     findings: dict[_Text, Any] = Field(
-        default_factory=dict, description="What guardrails said of the arguments; a missing one failed."
+        default_factory=dict,
+        description="What guardrails said of the arguments, where it isn't what they see in them; `null`: it failed.",
     )
     spent: dict[_Text, Any] = Field(default_factory=dict, description="`calls`, `cost`, and `by_tool`.")
     facts: dict[_Text, Any] = Field(
-        default_factory=dict, description="What the fact providers said; a missing one failed."
+        default_factory=dict, description="What the fact providers said; a missing one, or `null`, failed."
     )
     history: dict[_Text, Any] = Field(default_factory=dict, description="`allowed`, `escalated`, `denied`, and `last`.")
     now: _Text | None = Field(None, description="When: `2026-03-02T09:30:00Z`.")

@@ -62,7 +62,8 @@ def situation(case: Case, tools: Toolset) -> Situation:
     if spec is None:
         raise PolicyError((case.problem(("tool",), f"there is no tool `{name}`", suggest(name, tools.specs)),))
     made = _Making(case, tools, spec, problems)
-    found = Situation(spec, made.args(), made.document(), made.approved)
+    args = made.args()
+    found = Situation(spec, args, made.document(args if not problems else {}), made.approved)
     if problems:
         raise PolicyError(tuple(problems))
     return found
@@ -71,6 +72,7 @@ def situation(case: Case, tools: Toolset) -> Situation:
 class _Making:
     def __init__(self, case: Case, tools: Toolset, spec: ToolSpec, problems: list[Problem]) -> None:
         self._case, self._given, self._spec, self._problems = case, case.given, spec, problems
+        self._tools = tools
         self._types = tools.roots(spec)
         self._facts = tools.facts.get(spec.name, {})
         self._findings = tools.findings.get(spec.name, {})
@@ -99,7 +101,7 @@ class _Making:
                 continue  # told with a hint
             self._bad((*path, *error.instance_path), error.message.replace('"', "`"))
 
-    def document(self) -> dict[str, Any]:
+    def document(self, args: Mapping[str, object]) -> dict[str, Any]:
         now = self._time(("now",), self._given.get("now", NOW))
         run = self._part(
             "run", {"id": "run", "graph": "graph", "principal": "principal", "started": now, "purpose": ""}
@@ -125,8 +127,17 @@ class _Making:
             "approval": self._approval(),
             **self._flow(),
         }
-        findings = self._provided("findings", "guardrail", self._findings)
+        findings = self._found(args)
         return {**document, "findings": findings} if findings else document
+
+    def _found(self, args: Mapping[str, object]) -> dict[str, Any]:
+        """What guardrails say: what the case gives, else what they see in the arguments now."""
+        given = self._given.get("findings", {})
+        found = self._provided("findings", "guardrail", self._findings)
+        if self._tools.look is not None and not set(self._findings) <= set(given):
+            seen = self._tools.look(self._spec.name, args)
+            found = {**{name: facts for name, facts in seen.items() if name not in given}, **found}
+        return found
 
     def _part(self, name: str, usual: dict[str, Any]) -> dict[str, Any]:
         given = self._given.get(name, {})
@@ -169,6 +180,8 @@ class _Making:
     def _provided(self, key: str, what: str, types: Mapping[str, Any]) -> dict[str, Any]:
         found = {}
         for name, value in self._given.get(key, {}).items():
+            if value is None:
+                continue  # it failed
             schema = types.get(name)
             if schema is None:
                 self._bad((key, name), f"there is no {what} `{name}` for `{self._spec.name}`", suggest(name, types))

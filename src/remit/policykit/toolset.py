@@ -16,7 +16,7 @@ A pack of policies for tools that are not in Python has a `tools.yaml` beside it
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
@@ -37,11 +37,16 @@ FILE: Final = "tools.yaml"
 
 @dataclass(frozen=True, slots=True)
 class Toolset:
-    """Tools by name, and the facts and findings that each one's decisions look at, with their types."""
+    """Tools by name, and the facts and findings that each one's decisions look at, with their types.
+
+    Attributes:
+        look: what the guardrails see in arguments, by guardrail, where they are there to be asked: `(tool, args)`.
+    """
 
     specs: Mapping[str, ToolSpec]
     facts: Mapping[str, Mapping[str, JsonSchema]]
     findings: Mapping[str, Mapping[str, JsonSchema]] = field(default_factory=dict)
+    look: Callable[[str, Mapping[str, object]], Mapping[str, object]] | None = None
 
     def roots(self, tool: ToolSpec) -> dict[str, JsonSchema]:
         """Returns the types of the names that conditions on `tool` can see."""
@@ -54,7 +59,10 @@ class Toolset:
     def over(self, below: Toolset) -> Toolset:
         """Returns the tools of both; of two with one name, this one's."""
         return Toolset(
-            {**below.specs, **self.specs}, {**below.facts, **self.facts}, {**below.findings, **self.findings}
+            {**below.specs, **self.specs},
+            {**below.facts, **self.facts},
+            {**below.findings, **self.findings},
+            self.look or below.look,
         )
 
 

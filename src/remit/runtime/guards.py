@@ -8,7 +8,7 @@ result is then refused. Either way an error only makes the outcome stricter.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -114,6 +114,21 @@ class Guards:
                     found += _rows(one.use.name, seen[1])
         return Looked(facts, found)
 
+    def look_now(self, tool: str, args: Mapping[str, object]) -> dict[str, object]:
+        """Returns the facts of the guardrails that look at a call, by name: here and now, for tools that try policies.
+
+        One that fails is absent, as in `look`; none has a time limit.
+        """
+        facts: dict[str, object] = {}
+        for one in self._before:
+            if one.use.looks_at(tool):
+                try:
+                    report = one.detector.look(_places(dict(args), one.use.said.arguments or ()))
+                    facts[one.use.name] = msgspec.to_builtins(report.facts)
+                except Exception as error:  # noqa: BLE001 - a detector may raise anything, and is then an error
+                    _log.warning("guardrail failed", guardrail=one.use.name, error=f"{cause(error)}: {words(error)}")
+        return facts
+
     def guards_results(self, tool: str) -> bool:
         """Whether a guardrail looks at results of a tool."""
         return any(one.use.looks_at(tool) for one in self._after)
@@ -203,14 +218,24 @@ def load_governed(
     Raises:
         PolicyError: with every problem of every file, each with its path, line and column.
     """
-    guards = load_guards(folder, texts, registry, ambient)
+    guards = load_guards(folder, texts, registry.tools, registry.detectors, ambient)
     policies = load_folder(folder, texts, registry.specs, partial(registry.root_types, findings=guards.schemas))
     guards.check(policies)
     return policies, guards
 
 
-def load_guards(folder: str | Path, texts: Mapping[str, str], registry: Registry, ambient: Ambient) -> Guards:
+def load_guards(
+    folder: str | Path,
+    texts: Mapping[str, str],
+    tools: Iterable[str],
+    own: Mapping[str, Detector[Any]],
+    ambient: Ambient,
+) -> Guards:
     """Returns the guardrails that the files of a policy folder say; none where there is no `guardrails.yaml`.
+
+    Args:
+        tools: the names of those that there are.
+        own: detectors by name that don't come with Remit.
 
     Raises:
         PolicyError: with every problem of the file, each with its place.
@@ -218,8 +243,8 @@ def load_guards(folder: str | Path, texts: Mapping[str, str], registry: Registry
     made: list[Guardrail] = []
     for name in FILES:
         if name in texts:
-            source, uses = read_guardrails(name, texts[name], registry.tools)
-            detectors = [(use, _made(source, use, registry.detectors, ambient)) for use in uses]
+            source, uses = read_guardrails(name, texts[name], tools)
+            detectors = [(use, _made(source, use, own, ambient)) for use in uses]
             made += [Guardrail(use, detector) for use, detector in detectors if detector is not None]
             if source.problems:
                 raise PolicyError(tuple(replace(one, file=str(Path(folder) / one.file)) for one in source.problems))

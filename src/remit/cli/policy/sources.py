@@ -82,13 +82,22 @@ def open_folder(found: Settings, app: str | None, tools: str | None) -> Folder:
     """
     files = read_policies(found.policies, found.packs)
     described = _described(found, files, app, tools)
-    return Folder(found.policies, files, *(_of_app(found, files) if described is None else (described,)))
+    return Folder(
+        found.policies, files, *(_of_app(found, files) if described is None else _guarded(found, files, described))
+    )
 
 
 def tools_of(found: Settings, files: Mapping[str, str], app: str | None, tools: str | None) -> Toolset:
     """Returns the tools; see `open_folder`."""
     described = _described(found, files, app, tools)
-    return _of_app(found, files)[0] if described is None else described
+    return (_of_app(found, files) if described is None else _guarded(found, files, described))[0]
+
+
+def _guarded(found: Settings, files: Mapping[str, str], tools: Toolset) -> tuple[Toolset, Guards]:
+    """Returns the tools with what the folder's guardrails see in their arguments, and the guardrails."""
+    guards = load_guards(found.policies, files, tools.specs, {}, System())
+    findings = {tool: {**tools.findings.get(tool, {}), **guards.schemas(tool)} for tool in tools.specs}
+    return replace(tools, findings=findings, look=guards.look_now), guards
 
 
 def _described(found: Settings, files: Mapping[str, str], app: str | None, tools: str | None) -> Toolset | None:
@@ -112,8 +121,8 @@ def _of_app(found: Settings, files: Mapping[str, str]) -> tuple[Toolset, Guards]
             f" or describe the tools in `{Path(found.policies) / FILE}`"
         )
     registry = Registry([load_graph(found.app)])
-    guards = load_guards(found.policies, files, registry, System())
-    return recorded_tools(registry.types(guards.schemas)), guards
+    guards = load_guards(found.policies, files, registry.tools, registry.detectors, System())
+    return replace(recorded_tools(registry.types(guards.schemas)), look=guards.look_now), guards
 
 
 def since(text: str) -> str:
