@@ -320,7 +320,7 @@ def test_the_table_of_json_keys_is_what_the_commands_print(
     Path("policies/guardrails.yaml").write_text(json.dumps({"guardrails": [masking]}), encoding="utf-8")
     found = json.loads(CliRunner().invoke(cli.cli, ["run", "--input", "topic=sage", "--json"]).stdout)
     assert remit("audit original", f"{found[0]['run']}/take-notes#0") == [
-        {"call": f"{found[0]['run']}/take-notes#0", "result": "sage"}
+        {"call": f"{found[0]['run']}/take-notes#0", "result": "sage", "args": {}}
     ]
     assert remit("audit export", "--all", "-o", "e") and remit("audit verify", "e")
     assert not keys, f"commands that were not tried: {list(keys)}"

@@ -18,14 +18,16 @@ from remit import proofs
 from remit.bundles import UNFIT, UNREADABLE, Bundle, Payloads
 from remit.core import entries as e
 from remit.core.canonical import canonical, commitment, plain
-from remit.core.decide import Approval, Verdict, decide
+from remit.core.decide import Verdict
 from remit.core.entries import Entry, Head, Outcome, follow, unseal
-from remit.core.facts import roots
 from remit.core.judging import Judged, Standing, is_asked_by, judge
 from remit.core.lifecycle import CallState, CallStatus, RunState, RunStatus, State, apply
 from remit.core.merkle import Frontier
 from remit.core.notes import VerifierKey
+from remit.core.obligations import is_covered, labels_of
+from remit.core.obliging import Document, as_obliged, decide_approved, held, settled
 from remit.core.people import People
+from remit.core.policy import PolicySet
 from remit.core.recorded import RecordedPolicies
 from remit.core.reviews import ReviewState, ReviewStatus
 from remit.core.rulings import unsound
@@ -325,10 +327,15 @@ class _Verifier:
         elif isinstance(body, e.CallDecided):
             if call_digest(state.run, state.started.principal, body.call) != body.call.digest:
                 self._bad(place, "the call's digest is not the digest of what it says")
-            args = _args(body.call, values)
+            asked, args = _args(body.call, values), _args(body.call, values, body.edited)
             if args is not None:
                 self._args.setdefault(entry.stream, {})[body.call.id] = args
-            self._decided(place, body.call, args, body.verdict, body.key, values, None)
+            current = state.calls[body.call.id].current
+            if body.edited and (
+                current is None or call_digest(state.run, state.started.principal, current) != body.digest
+            ):
+                self._bad(place, "the digest of the call that obligations changed is not the digest of what it says")
+            self._first_decided(place, body, asked, args, values)
         elif isinstance(body, e.CallDecidedAgain):
             call = before.calls[body.id]
             policies = self._policies.get(body.verdict.policies)
@@ -344,7 +351,11 @@ class _Verifier:
                 self._edited(place, state, body, values)
                 args = self._args.get(entry.stream, {}).get(body.id)
                 record = state.calls[body.id].current or call.record
-                self._decided(place, record, args, body.verdict, body.key, values, approval)
+
+                def decided(tool: ToolSpec, facts: Document, policies: PolicySet) -> Verdict:
+                    return decide_approved(tool, facts, args or {}, policies, approval)
+
+                self._decided(place, record, args, body.verdict, body.key, values, decided)
         elif isinstance(body, e.CallAnswered):
             call = before.calls[body.id]
             judged = self._approved(place, entry, call, body.rulings, used=True)
@@ -362,7 +373,7 @@ class _Verifier:
             if body.key != call.key:
                 self._bad(place, "it was run again with another idempotency key")
         elif isinstance(body, e.CallSettled):
-            self._settled(place, before.calls[body.id], body)
+            self._settled(place, before.calls[body.id], body, values)
             self._args.get(entry.stream, {}).pop(body.id, None)
 
     def _ruled(self, place: str, entry: Entry, body: e.ReviewRuled) -> None:
@@ -460,7 +471,7 @@ class _Verifier:
         spec = ToolSpec.from_document(plain(data))
         return spec.probe if because == "probe" else because == "repeat" and spec.repeat is not Repeat.ONCE
 
-    def _settled(self, place: str, call: CallState, body: e.CallSettled) -> None:
+    def _settled(self, place: str, call: CallState, body: e.CallSettled, values: Mapping[str, bytes]) -> None:
         if call.status is CallStatus.IN_DOUBT and not body.ok:
             return  # given up: there was no further effect
         self._done.effects += 1
@@ -469,10 +480,36 @@ class _Verifier:
             self._bad(place, "an effect without an allow verdict before it")
         elif call.key != idempotency_key(digest):
             self._bad(place, "the intent before it is for another call")
+        if body.ok:
+            if not {*labels_of(call.obliged)} <= {*body.labels}:
+                self._bad(place, "its result doesn't have the labels that the verdict obliges it to have")
+            if "/result" in values and not is_covered(plain(values["/result"]), call.obliged):
+                self._bad(place, "its result shows what the verdict obliges to cover")
+
+    def _first_decided(
+        self, place: str, body: e.CallDecided, asked: Mapping[str, object] | None,
+        args: Mapping[str, object] | None, values: Mapping[str, bytes],
+    ) -> None:  # fmt: skip
+        """Decides a call again as it was asked for, and, where that obliges to change it, as it was changed."""
+
+        def decided(tool: ToolSpec, facts: Document, policies: PolicySet) -> Verdict | str:
+            assert args is not None
+            if not body.edited:
+                found = as_obliged(tool, facts, args, policies)
+                return "it is as asked for, and the policies oblige to change it" if found.changed else found.verdict
+            if asked is None or "/asked" not in values:
+                self._note(f"{place}: decided again as it ran: what was asked for, and is covered, is not disclosed")
+                return held(tool, facts, args, body.verdict, policies)
+            first = as_obliged(tool, plain(values["/asked"]), asked, policies)
+            if first.args != args or first.covered != body.covered:
+                return "what was run is not what the verdict obliges the call to be"
+            return settled(tool, first, facts, policies).verdict
+
+        self._decided(place, body.call, args, body.verdict, body.key, values, decided)
 
     def _decided(
         self, place: str, call: e.CallRecord, args: Mapping[str, object] | None, said: e.VerdictRecord, key: str,
-        values: Mapping[str, bytes], approval: Approval | None,
+        values: Mapping[str, bytes], decided: Callable[[ToolSpec, Document, PolicySet], Verdict | str],
     ) -> None:  # fmt: skip
         """Decides again from what was recorded: the same call, facts and policies give the same verdict."""
         if bool(key) != (said.outcome is Outcome.ALLOW):
@@ -487,25 +524,29 @@ class _Verifier:
         policies = next((one for one in reversed(loaded) if one.has(call)), None)
         if policies is None:
             return self._bad(place, f"tool `{call.tool}` is not the one that the policies were checked against")
-        seen = roots(plain(values["/facts"]), policies.tools[call.tool], args)
-        verdict = decide(call.tool, seen, policies.load(), approval)
-        if (verdict.outcome, verdict.rules, verdict.broken, verdict.shadow) != (
-            said.outcome, said.rules, said.broken, said.shadow,
+        verdict = decided(policies.tools[call.tool], plain(values["/facts"]), policies.load())
+        if isinstance(verdict, str):
+            return self._bad(place, verdict)
+        if (verdict.outcome, verdict.rules, verdict.broken, verdict.shadow, verdict.obliged) != (
+            said.outcome, said.rules, said.broken, said.shadow, said.obliged,
         ):  # fmt: skip
             return self._bad(
                 place, f"decided again it is {verdict.outcome}: {_rules(verdict)}; recorded is {said.outcome}"
             )
-        if "/reasons" in values and orjson.loads(values["/reasons"]) != list(verdict.reasons):
+        if verdict.reasons and "/reasons" in values and orjson.loads(values["/reasons"]) != list(verdict.reasons):
             return self._bad(place, "the recorded reasons are not the reasons of this decision")
         self._done.decisions += 1
         return None
 
 
-def _args(call: e.CallRecord, values: Mapping[str, bytes]) -> dict[str, object] | None:
-    """The call's arguments, where all of them are disclosed."""
-    if any(f"/args/{name}" not in values for name in call.args):
+def _args(
+    call: e.CallRecord, values: Mapping[str, bytes], edited: Mapping[str, str] | None = None
+) -> dict[str, object] | None:
+    """The call's arguments, where all of them are disclosed; with `edited`, as obligations changed those."""
+    paths = {name: f"/edited/{name}" if name in (edited or {}) else f"/args/{name}" for name in call.args}
+    if any(path not in values for path in paths.values()):
         return None
-    return {name: plain(values[f"/args/{name}"]) for name in call.args}
+    return {name: plain(values[path]) for name, path in paths.items()}
 
 
 def _rules(verdict: Verdict) -> str:

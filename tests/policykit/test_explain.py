@@ -105,9 +105,9 @@ def test_every_rule_is_told_with_the_value_of_each_part() -> None:
 def test_an_explanation_after_an_approval_is_of_the_decision_with_it() -> None:
     rules = load()
     found = situation(cases()[3], tools())
-    verdict, approval = decided(found, rules)
-    assert explain_fully(found, rules, approval).verdict == verdict
-    assert verdict.outcome is Outcome.ALLOW
+    obliged, approval = decided(found, rules)
+    assert explain_fully(found, rules, approval).verdict == obliged.verdict
+    assert obliged.verdict.outcome is Outcome.ALLOW
 
 
 def test_a_broken_part_is_shown_as_broken_and_can_be_what_changes_it() -> None:

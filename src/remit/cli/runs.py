@@ -103,6 +103,8 @@ def _call(call: dict[str, Any]) -> None:
             ("verdict", f"{mark(call['outcome'])} by {escaped(rules)}" if call["outcome"] else ""),
             *(("because", escaped(reason)) for reason in call["reasons"] if call["outcome"] != "allow"),
             ("broken", ", ".join(escaped(hit["rule"]) for hit in broken)),
+            ("changed", escaped(", ".join(call["changed"]))),
+            ("obliged", escaped("; ".join(call["obliged"]))),
             ("shadow", ", ".join(escaped(f"would {hit['effect']}: {hit['rule']}") for hit in call["shadow"])),
             *(("review", _review(review)) for review in call["reviews"]),
             ("status", mark(call["status"]) + (f" ({escaped(call['because'])})" if call["because"] else "")),

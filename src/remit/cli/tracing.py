@@ -10,7 +10,7 @@ import click
 from remit.cli.inputs import run_and_call
 from remit.cli.output import escaped, fields, folded, heading, mark, moment, pretty, print_json, value
 from remit.cli.settings import asynchronous, json_option, keys_option, settings, store_option
-from remit.errors import BadInput
+from remit.errors import BadInput, UnknownId
 from remit.export.tiles import write_tiles
 from remit.policykit.explain import part_lines
 from remit.runtime.ambient import System, user
@@ -18,7 +18,7 @@ from remit.runtime.checkpoints import Checkpoints
 from remit.runtime.erasing import Selection
 from remit.runtime.erasing import erase as erase_values
 from remit.runtime.keys import KeyRing
-from remit.runtime.tracing import original_result, trace_lineage
+from remit.runtime.tracing import original_arguments, original_result, trace_lineage
 from remit.runtime.tracing import prove as prove_call
 from remit.runtime.tracing import trace as trace_calls
 from remit.store.journal import Journal
@@ -57,15 +57,24 @@ async def trace(what: str, lineage: bool, store: str | None, as_json: bool) -> N
 @json_option
 @asynchronous
 async def original(call: str, store: str | None, as_json: bool) -> None:
-    """Show what CALL returned before a guardrail masked it, where guardrails.yaml says `keep: true`.
+    """Show what CALL returned before it was masked, where a policy says `keep: true`; or its masked arguments.
 
     It is in the store alone: whoever may read the store may read it, and no export holds it.
     """
     run, id = run_and_call(call)
     async with await Journal.open(settings(store=store).store, create=False) as journal:
-        found = await original_result(journal, (await Projections(journal).find_run(run)).run, id)
+        whole = (await Projections(journal).find_run(run)).run
+        args = await original_arguments(journal, whole, id)
+        try:
+            found = await original_result(journal, whole, id)
+        except UnknownId:
+            if not args:
+                raise
+            found = None
     if as_json:
-        print_json([{"call": call, "result": found}])
+        print_json([{"call": call, "result": found, "args": args}])
+    elif args:
+        click.echo(pretty({"args": args} if found is None else {"args": args, "result": found}))
     else:
         click.echo(pretty(found))
 
@@ -167,6 +176,8 @@ def _print(row: dict[str, Any]) -> None:
             ),
             ("facts", value(seen["facts"]) if seen.get("facts") else ""),
             ("verdict", mark(row["outcome"])),
+            ("changed", escaped(", ".join(row["changed"]))),
+            *(("obliged", escaped(words)) for words in row["obliged"]),
             *(("because", escaped(reason)) for reason in row["reasons"]),
         ]
     )

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from remit.core.conditions import Failure
-from remit.core.entries import Outcome, RuleHit
+from remit.core.entries import Obligation, Outcome, RuleHit
+from remit.core.obligations import joined
 from remit.core.policy import CompiledRule, PolicySet
 
 _ALLOW, _ESCALATE, _DENY = Outcome.ALLOW, Outcome.ESCALATE, Outcome.DENY  # looking them up is slow
@@ -36,6 +37,7 @@ class Verdict:
     reasons: tuple[str, ...]
     queues: tuple[str, ...]
     policies: str
+    obliged: tuple[Obligation, ...] = ()
 
 
 def decide(
@@ -59,8 +61,8 @@ def decide(
     reasons += [_reason(hit, outcome, roots) for hit in broken if hit not in determining]
     queues = {rule.queue for rule, _ in standing} if outcome is _ESCALATE else ()
     shadow = _hits(_applying(policies.shadow_for(tool_name), roots))
-    rules, errors = _hits(determining), _hits(broken)
-    return Verdict(outcome, rules, errors, shadow, tuple(reasons), tuple(sorted(queues)), policies.digest)
+    rules, errors, obliged = _hits(determining), _hits(broken), joined(*[rule.oblige for rule, _ in found])
+    return Verdict(outcome, rules, errors, shadow, tuple(reasons), tuple(sorted(queues)), policies.digest, obliged)
 
 
 def _applying(rules: Sequence[CompiledRule], roots: Mapping[str, object]) -> list[_Found]:
@@ -72,9 +74,8 @@ def _applying(rules: Sequence[CompiledRule], roots: Mapping[str, object]) -> lis
         except Exception as error:  # noqa: BLE001  # whatever goes wrong in a rule, it is the rule that broke
             value = Failure(f"{type(error).__name__}: {error}", 1, 1)
         if value is not rule.negated:
-            if not isinstance(value, (bool, Failure)):
-                value = Failure("neither true nor false", 1, 1)
-            found.append((rule, value if isinstance(value, Failure) else None))
+            strange = None if isinstance(value, bool) else Failure("neither true nor false", 1, 1)
+            found.append((rule, value if isinstance(value, Failure) else strange))
     return found
 
 

@@ -8,7 +8,7 @@ of those names, so that a policy with a typo in one doesn't load.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -106,6 +106,8 @@ class Facts:
     """What the run was started for, in the words of purposes.yaml."""
     findings: Mapping[str, object] = field(default_factory=dict)
     """What guardrails say of the arguments, by guardrail; one that failed is absent."""
+    guarded: Sequence[Mapping[str, object]] = ()
+    """Where guardrails mask the arguments; of one that failed, its name. Conditions don't see it."""
 
     def document(self) -> dict[str, object]:
         """Returns the facts as JSON: what the journal commits to."""
@@ -138,13 +140,14 @@ class Facts:
             "approval": {"given": self.approved, "reviewers": list(self.reviewers)},
             **self.flow,
             **({"findings": dict(self.findings)} if self.findings else {}),
+            **({"guarded": [dict(row) for row in self.guarded]} if self.guarded else {}),
         }
 
 
 def capture(
     state: RunState, *, now: str, agent: str, agent_version: str, task: str, values: Mapping[str, object],
     reviewers: tuple[str, ...] = (), approved: bool = False, flow: Mapping[str, object] | None = None,
-    findings: Mapping[str, object] | None = None,
+    findings: Mapping[str, object] | None = None, guarded: Sequence[Mapping[str, object]] = (),
 ) -> Facts:  # fmt: skip
     """Returns the facts of this moment: counters as they stand, enqueued entries included."""
     found = state.tasks.get(task)
@@ -168,6 +171,7 @@ def capture(
         flow=flow or {},
         purpose=state.started.purpose,
         findings=findings or {},
+        guarded=guarded,
     )
 
 

@@ -1,7 +1,8 @@
 """The file `guardrails.yaml`: which detectors look at which arguments and results, and what follows.
 
-What a detector finds in arguments are facts, `findings.<name>`, for the rules of policies. What it finds in a result is
-dealt with before the agent has it: the result is refused, masked or labelled.
+What a detector finds in arguments are facts, `findings.<name>`, for the rules of policies; and it may be masked, as an
+obligation is fulfilled: the call is decided, shown and run with what is left. What it finds in a result is dealt with
+before the agent has it: the result is refused, masked or labelled.
 """
 
 from __future__ import annotations
@@ -41,10 +42,12 @@ class GuardrailText(_Strict):
     options: dict[_Text, Any] = Field(default_factory=dict, description="The detector's options.")
     milliseconds: int = Field(1000, ge=1, le=60_000, description="How long it may take; longer is an error.")
     when: Annotated[str, StringConstraints(pattern=r"^!?[a-z_]+$")] | None = Field(
-        None, description="For results: the fact that must be true for `then`; with `!`, false."
+        None, description="The fact that must be true for `then`; with `!`, false."
     )
     then: Literal["refuse", "mask", "label"] | None = Field(
-        None, description="For results: what follows. An error of the detector refuses the result."
+        None,
+        description="What follows; of arguments, `mask`: the call is decided, shown and run with them masked."
+        " An error of the detector refuses the result, or denies the call.",
     )
     labels: list[_Label] = Field(default_factory=list, description="With `then: label`: the labels it gets.")
     keep: bool = Field(
@@ -110,10 +113,14 @@ def _check(source: Source, use: GuardrailUse, tools: Sequence[str], names: dict[
             source.value_at(path), f"guardrail `{use.name}` must look at `arguments` or at `results`", "say one of them"
         )
     if said.results is None:
-        for key in ("when", "then", "labels", "keep"):
+        hint = "what else follows from arguments is said by rules: `findings." + use.name + "`"
+        if said.then is not None and said.then != "mask":
+            source.add(source.value_at((*path, "then")), f"`then: {said.then}` is for results", hint)
+        for key in ("labels", "keep"):
             if getattr(said, key):
-                hint = "what follows from arguments is said by rules: `findings." + use.name + "`"
                 source.add(source.key_at((*path, key)), f"`{key}` is for results", hint)
+        if (said.when is None) != (said.then is None):
+            source.add(source.value_at(path), "`when` and `then` go together")
     elif said.when is None or said.then is None:
         source.add(
             source.value_at(path), f"guardrail `{use.name}` says nothing of what follows", "say `when` and `then`"

@@ -17,6 +17,7 @@ from rpds import HashTrieMap
 
 from remit.core import entries as e
 from remit.core.entries import Entry, Head, Outcome
+from remit.core.obligations import joined
 from remit.core.reviews import ReviewState, apply_review
 from remit.errors import Tampered
 
@@ -140,10 +141,12 @@ class CallState(msgspec.Struct, frozen=True):
     said: str = ""
     """Of a rejected call: the commitment to what was asked for."""
     edited: dict[str, tuple[str, int]] = {}
-    """Arguments that a reviewer changed: commitment, and the entry that holds it."""
+    """Arguments that obligations or a reviewer changed: commitment, and the entry that holds it."""
     digest: str = ""
     """Of the call with these; `record` is what the agent asked for."""
     editor: str = ""
+    obliged: tuple[e.Obligation, ...] = ()
+    """By every decision on it so far."""
     answered: str = ""
     """The reviewer who answered in the tool's place."""
 
@@ -154,6 +157,13 @@ class CallState(msgspec.Struct, frozen=True):
             return self.record
         args = {**self.record.args, **{name: said for name, (said, _) in self.edited.items()}}
         return msgspec.structs.replace(self.record, args=args, digest=self.digest)
+
+    @property
+    def places(self) -> dict[str, tuple[int, str, str]]:
+        """Where each argument is found as it is decided and run: entry, path, and the commitment to it."""
+        args = self.record.args if self.record else {}
+        found = {name: (self.seq, f"/args/{name}", said) for name, said in args.items()}
+        return found | {name: (seq, f"/edited/{name}", said) for name, (said, seq) in self.edited.items()}
 
 
 class RunState(msgspec.Struct, frozen=True):
@@ -272,7 +282,8 @@ def _call(state: RunState, entry: Entry) -> RunState:
         status = _step(CALLS, CallStatus.REQUESTED, _EVENT[body.verdict.outcome], entry)
         call = CallState(
             record.id, record.task, record.tool, status, entry.seq, record=record, key=body.key, cost=body.cost,
-            verdict=body.verdict, decided=entry.seq, reviews=body.reviews,
+            verdict=body.verdict, decided=entry.seq, reviews=body.reviews, digest=body.digest,
+            edited={name: (said, entry.seq) for name, said in body.edited.items()}, obliged=body.verdict.obliged,
         )  # fmt: skip
         state = _count(_put(state, entry, None, call), record.tool, body.verdict.outcome)
         return _spend(state, entry, call) if body.key else state
@@ -289,6 +300,8 @@ def _call(state: RunState, entry: Entry) -> RunState:
         status = _step(CALLS, old.status, _EVENT[body.verdict.outcome], entry)
         reviews = body.reviews or old.reviews
         call = change(old, status=status, verdict=body.verdict, decided=entry.seq, key=body.key, reviews=reviews)
+        if body.verdict.obliged:
+            call = change(call, obliged=joined(old.obliged, body.verdict.obliged))
         if body.edited:
             edited = {**old.edited, **{name: (said, entry.seq) for name, said in body.edited.items()}}
             call = change(call, edited=edited, digest=body.digest, editor=body.editor)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Protocol, TypeVar
 
+from msgspec import to_builtins
+
 from remit.core.calendarfile import CALENDAR_FILES, read_calendars
 from remit.core.canonical import digest, digest_bytes
 from remit.core.conditions import (
@@ -23,13 +25,14 @@ from remit.core.conditions import (
     compile_expression,
     render_value,
 )
-from remit.core.entries import Outcome, RuleHit
+from remit.core.entries import Obligation, Outcome, RuleHit
 from remit.core.guardrailfile import FILES, matches, read_guardrails
 from remit.core.lists import is_list, read_list
+from remit.core.obligations import unfit
 from remit.core.people import Making, People, Queue
 from remit.core.policyfiles import PolicyFile, RuleText, read_policy, suggest
 from remit.core.purposes import PURPOSE_FILES, Purposes, read_purposes
-from remit.core.tools import JsonSchema
+from remit.core.tools import JsonSchema, ToolSpec
 from remit.core.yamltext import Path, Source
 from remit.errors import ConditionError, PolicyError, Problem
 
@@ -83,6 +86,7 @@ class CompiledRule:
         effect: what it asks for where it applies; `require` denies.
         negated: it applies where its condition is false: a `require`.
         hit: how a verdict names it where it was true; `broken` where it was in error.
+        oblige: what follows where it is either, and the call runs.
     """
 
     policy: str
@@ -95,6 +99,7 @@ class CompiledRule:
     reason: Template | None
     hit: RuleHit
     broken: RuleHit
+    oblige: tuple[Obligation, ...] = ()
 
     @property
     def name(self) -> str:
@@ -358,6 +363,10 @@ class _Load:
             found.update(matched)
         return sorted(found)
 
+    def spec(self, tool: str) -> ToolLike | None:
+        """Returns what is known of a tool."""
+        return next((one for one in self._tools if one.name == tool), None)
+
     def environment(self, tool: str) -> Environment:
         """Returns what conditions on a tool are compiled against; one for all of them."""
         if tool not in self._environments:
@@ -395,7 +404,21 @@ class _RuleLoad:
             reason = self._template(pieces, environment, tool)
             if compiled is not None:
                 self._load.compiled.append((tool, rule.mode, self._ready(sum_, compiled, reason)))
+            self._check_obligations(tool)
         self._tell(tools)
+
+    def _check_obligations(self, tool: str) -> None:
+        """Notes each obligation that can't be one on a tool, by its schemas."""
+        said_of = self._rule.oblige
+        spec = self._load.spec(tool) if said_of is not None else None
+        if said_of is None or not isinstance(spec, ToolSpec):
+            return
+        for one in said_of.obligations:
+            if why := unfit(spec, one):
+                said = getattr(said_of, one.kind)
+                path = (*self._path, "oblige", one.kind, one.at if isinstance(said, dict) else said.index(one.at))
+                place = self._source.key_at(path) if isinstance(said, dict) else self._source.value_at(path)
+                self._source.add(place, why, "a JSON pointer to what it has: `/args/limit`, `/result/*/card`")
 
     def _ready(self, sum_: str, condition: Condition, reason: Template | None) -> CompiledRule:
         rule, policy = self._rule, self._file.policy
@@ -411,6 +434,7 @@ class _RuleLoad:
             reason=reason,
             hit=RuleHit(policy, rule.id, sum_, effect, queue),
             broken=RuleHit(policy, rule.id, sum_, effect, queue, error=True),
+            oblige=rule.oblige.obligations if rule.oblige else (),
         )
 
     def _digest(self, text: str) -> str:
@@ -423,6 +447,7 @@ class _RuleLoad:
                 "to": rule.to,
                 "because": rule.because,
                 "mode": rule.mode,
+                **({"oblige": [to_builtins(one) for one in rule.oblige.obligations]} if rule.oblige else {}),
             }
         )
 

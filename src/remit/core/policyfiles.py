@@ -15,7 +15,10 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 import pydantic
 from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
+from remit.core.entries import Obligation
+from remit.core.obligations import joined
 from remit.core.peoplefiles import MODELS, Name, QueuesText, ReviewersText, Strict
 from remit.core.yamltext import Number, Path, Source, read_yaml
 
@@ -34,6 +37,44 @@ Condition = Annotated[
 ]
 
 EFFECTS: Final = ("allow", "escalate", "deny", "require")
+
+
+Part = Annotated[str, StringConstraints(pattern=r"^/(args|result)(/[^/]+)*$")]
+_LIMIT: Final = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?")
+
+
+def _limit(value: object) -> object:
+    if isinstance(value, Number) and _LIMIT.fullmatch(value.text):
+        return value.text
+    raise PydanticCustomError("wanted", "wanted", {"hint": "say a plain number: `100` or `99.50`"})
+
+
+class ObligeText(Strict):
+    """What follows where the rule is true, or in error, and the call runs."""
+
+    mask: list[Part] = Field(
+        default_factory=list,
+        description="JSON pointers to texts whose letters and digits become `*`: `/args/note`, `/result/*/card`.",
+    )
+    redact: list[Part] = Field(default_factory=list, description="JSON pointers to what is replaced as a whole.")
+    cap: dict[Part, Annotated[str, BeforeValidator(_limit, json_schema_input_type=int | float)]] = Field(
+        default_factory=dict, description="The highest number an argument may be: `{/args/limit: 100}`."
+    )
+    label: list[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.:-]{0,63}$")]] = Field(
+        default_factory=list, description="Labels that the result gets."
+    )
+    keep: bool = Field(
+        False, description="The journal keeps the result as it was before it was covered, for those entitled to it."
+    )
+
+    @property
+    def obligations(self) -> tuple[Obligation, ...]:
+        """All of them, in one order."""
+        several = [Obligation("mask", at, "", self.keep) for at in self.mask]
+        several += [Obligation("redact", at, "", self.keep) for at in self.redact]
+        several += [Obligation("cap", at, limit) for at, limit in self.cap.items()]
+        several += [Obligation("label", "", label) for label in self.label]
+        return joined(several)
 
 
 class RuleText(Strict):
@@ -55,6 +96,7 @@ class RuleText(Strict):
     mode: Literal["enforce", "shadow"] = Field(
         "enforce", description="`shadow`: recorded as what would have been, never enforced. Unless said, the file's."
     )
+    oblige: ObligeText | None = Field(None, description="With `allow` or `escalate`: what follows, should it run.")
     description: str = Field("", description="For those who read the policy.")
 
     @property
@@ -88,7 +130,7 @@ def json_schema(kind: Literal["policy", "queues", "reviewers"]) -> dict[str, Any
         rule = schema["$defs"]["RuleText"]
         rule["oneOf"] = [
             {"required": ["escalate", "to"]} if effect == "escalate"
-            else {"required": [effect], "properties": {"to": False}}
+            else {"required": [effect], "properties": {"to": False, **({} if effect == "allow" else {"oblige": False})}}
             for effect in EFFECTS
         ]  # fmt: skip
     else:
@@ -196,6 +238,13 @@ def _check_rule(source: Source, number: int, rule: RuleText) -> bool:
     if effects and "escalate" not in effects and rule.to is not None:
         hint = "only a rule that escalates has a queue"
         source.add(source.key_at((*path, "to")), f"rule `{rule.id}` has `to`, and does not escalate", hint)
+    if rule.oblige is not None:
+        if effects and not {"allow", "escalate"} & set(effects):
+            hint = "what is denied doesn't run: only a rule that allows or escalates obliges"
+            source.add(source.key_at((*path, "oblige")), f"rule `{rule.id}` has `oblige`, and denies", hint)
+        elif not rule.oblige.obligations:
+            keys = [name for name in ObligeText.model_fields if name != "keep"]
+            source.add(source.key_at((*path, "oblige")), "`oblige` says nothing", f"say {_listed(keys)}")
     return len(effects) == 1 and len(source.problems) == before
 
 
@@ -247,6 +296,10 @@ def _explain(source: Source, finding: Any, model: type[Strict]) -> None:
 
 
 def _wanted(pattern: str) -> str:
+    if "args|result" in pattern:
+        return "say a JSON pointer below `/args` or `/result`: `/args/limit`, `/result/*/card`"
+    if "_.:-" in pattern:
+        return "a label is lowercase letters, digits and `_.:-`, at most 64, a letter first"
     return _DURATION if "smhd" in pattern else _NAME
 
 
@@ -264,7 +317,7 @@ def _name_of(path: Path) -> str:
 
 def _model_at(model: type[Strict], path: Path) -> type[Strict]:
     if path[:1] == ("rules",) and len(path) > 1:
-        return RuleText
+        return ObligeText if path[2:3] == ("oblige",) else RuleText
     if model is not PolicyText and len(path) > 1:
         below: list[type[Strict]] = [MODELS[part] for part in path[:1] + path[2:] if part in MODELS]
         return below[-1] if below else model

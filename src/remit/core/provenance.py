@@ -48,21 +48,29 @@ def root_types(tool: ToolSpec) -> dict[str, JsonSchema]:
     }
 
 
-def flow_of(lineage: Lineage, tool: ToolSpec, args: Mapping[str, object]) -> dict[str, object]:
-    """Returns `provenance`, `authority` and `content` of a call: what its facts record."""
+def flow_of(
+    lineage: Lineage, tool: ToolSpec, args: Mapping[str, object], asked: Mapping[str, object] | None = None
+) -> dict[str, object]:
+    """Returns `provenance`, `authority` and `content` of a call: what its facts record.
+
+    `asked`: the arguments before obligations changed them. What was masked or capped came from where the value did
+    that was asked for.
+    """
+    asked = asked or {}
     authority: list[dict[str, Any]] = []
     content: list[dict[str, Any]] = []
     provenance: dict[str, Any] = {}
     left = VALUE_LEAVES_MAX
     for name, value in args.items():
         rows = []
+        before = dict(parts_of(tool, name, asked[name], left + 1)) if name in asked else {}
         for steps, leaf in parts_of(tool, name, value, left + 1):
             left -= 1
             if left < 0:
                 origin = worst(Origin(), "is beyond the number of values that are looked up")
                 rows.append(_row(name, steps, leaf, origin, []))
                 break
-            origin = lineage.origin(tool, name, steps, leaf)
+            origin = lineage.origin(tool, name, steps, before.get(steps, leaf))
             found = _identifiers(lineage, leaf, tool.effect) if isinstance(leaf, str) and name in tool.content else []
             rows.append(_row(name, steps, leaf, origin, found))
         if name in tool.authority:

@@ -36,7 +36,7 @@ from remit.export.evidence import Evidence
 from remit.export.formats import writer
 from remit.export.page import write as write_page
 from remit.export.rows import run_rows
-from remit.export.withhold import ORIGINAL, Kept, Withhold, nothing
+from remit.export.withhold import ORIGINAL, Kept, Withhold, covered_paths, nothing
 from remit.store.journal import Append, Journal
 
 FORMAT = "remit export"
@@ -234,6 +234,7 @@ async def _write_entries(
                 entries.write(data)
                 done.streams.add(entry, number - 1)
                 done.artifacts.update(dict.fromkeys(_artifacts_of(entry)))
+                kept.covered |= {(entry.stream, entry.seq, path) for path in covered_paths(entry)}
             for payload in await journal.payloads_between(position, batch[-1][0]):
                 if wanted is not None and payload.stream not in wanted:
                     continue
@@ -242,6 +243,7 @@ async def _write_entries(
                 else:
                     values.write(_payload(payload))
             position = batch[-1][0]
+            kept.covered.clear()
     done.entries, done.payloads = entries.count, values.count
     done.files = {"entries.jsonl": entries.digest, "payloads.jsonl": values.digest}
     return done
@@ -278,9 +280,11 @@ class _Withholding:
         self._journal = journal
         self._withhold = withhold
         self._known: dict[str, Kept] = {}
+        self.covered: set[tuple[str, int, str]] = set()
+        """What the entries of this batch hold as it was before it was masked."""
 
     async def __call__(self, payload: Payload) -> bool:
-        if payload.path == ORIGINAL:
+        if payload.path == ORIGINAL or (payload.stream, payload.seq, payload.path) in self.covered:
             return True
         if self._withhold is nothing:
             return False

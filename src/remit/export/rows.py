@@ -200,7 +200,7 @@ def _call(
     specs: Mapping[str, ToolSpec],
     rulings: tuple[RulingRow, ...],
 ) -> CallRow:
-    record, verdict = call.record, call.verdict
+    record, verdict = call.current, call.verdict
     stream = f"run/{state.run}"
 
     def value(seq: int, path: str, expected: str | None) -> Any:
@@ -227,7 +227,7 @@ def _call(
         rules=tuple(f"{hit.policy}/{hit.rule}" for hit in verdict.rules) if verdict else (),
         reasons=tuple(str(reason) for reason in reasons or ()),
         status=call.status.value,
-        args={name: value(call.seq, f"/args/{name}", said) for name, said in record.args.items()} if record else {},
+        args={name: value(*place) for name, place in call.places.items()},
         result=value(call.settled, "/result", call.commitment) if settled and call.ok else None,
         error=str(value(where, "/error", call.commitment) or "") if rejected or (settled and not call.ok) else "",
         cause=call.cause,

@@ -19,6 +19,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,10 @@ NAMES = (
 )
 
 
+SHOWN = ("/args/", "/edited/", "/result")
+"""Values that are looked into: what obligations ask for must be seen in them."""
+
+
 def commitments(kind: str, body: dict[str, Any]) -> dict[str, str]:
     """What an entry commits to, by the path of the payload."""
     found: dict[str, Any] = {}
@@ -222,6 +227,7 @@ def commitments(kind: str, body: dict[str, Any]) -> dict[str, str]:
             "/facts": body["facts"],
             "/reasons": body["verdict"].get("reasons"),
             "/findings": body.get("findings"),
+            "/asked": body.get("asked"),
         } | edited_of(body)
     elif kind == "call.rejected":
         found = {"/args": body["args"], "/error": body["error"]}
@@ -233,6 +239,34 @@ def commitments(kind: str, body: dict[str, Any]) -> dict[str, str]:
 def edited_of(body: dict[str, Any]) -> dict[str, str]:
     edited = body.get("edited", {})
     return {f"/edited/{name}": said for name, said in edited.items()}
+
+
+def is_open(value: Any, steps: list[str], one: dict[str, Any]) -> bool:
+    """Whether something that had to be covered or capped is not; what isn't there is."""
+    if steps:
+        items = value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else [])
+        return any(is_open(item, steps[1:], one) for key, item in items if steps[0] in ("*", str(key)))
+    if one["kind"] == "cap":
+        return Decimal(str(value)) > Decimal(one["to"])
+    if value is None or value == "[redacted]" or one["kind"] not in ("mask", "redact"):
+        return False
+    return (
+        not isinstance(value, str)
+        or any(letter.isalnum() for letter in value)
+        or (one["kind"] == "redact" and value != "[********]")
+    )
+
+
+def still_open(root: str, value: Any, obliged: list[dict[str, Any]]) -> bool:
+    """Whether arguments (`/args`) or a result (`/result`) are not what obligations ask for."""
+    covers = [one.get("at", "") for one in obliged if one["kind"] in ("mask", "redact")]
+    for one in obliged:
+        at = one.get("at", "")
+        if (at + "/").startswith(root + "/") and not (one["kind"] == "cap" and at in covers):
+            steps = [step.replace("~1", "/").replace("~0", "~") for step in at[len(root) :].split("/")[1:]]
+            if is_open(value, steps, one):
+                return True
+    return False
 
 
 def seats_filled(terms: dict[str, Any], people: list[set[str]]) -> bool:
@@ -300,6 +334,7 @@ class Journal:
         self.over: set[str] = set()
         self.used: dict[str, str] = {}
         self.effects = 0
+        self.values: dict[str, Any] = {}
 
     def bad(self, place: str, what: str) -> None:
         if len(self.problems) < 1_000:
@@ -321,6 +356,7 @@ class Journal:
                 self.bad(place, f"it does not follow #{last} of its stream")
             self.heads[stream] = (seq, hashlib.sha256(b"\x00" + line).hexdigest())
             given = payloads.of(stream, seq)
+            self.values = {path: json.loads(value) for path, (_, value) in given.items() if path.startswith(SHOWN)}
             for path, said in commitments(kind, body).items():
                 found = given.pop(path, None)
                 if found and hashlib.sha256(b"remit payload v1\x00" + found[0] + found[1]).hexdigest() != said:
@@ -369,6 +405,7 @@ class Journal:
             if kind == "call.decided_again":
                 self.edited(place, stream, call, body)
                 call |= {"outcome": body["verdict"]["outcome"], "key": body.get("key", "")}
+                call["obliged"] = call["obliged"] + body["verdict"].get("obliged", [])
                 call["reviews"] = body.get("reviews", [])
             self.step(place, call, body["verdict"]["outcome"] if kind == "call.decided_again" else "again")
         elif kind == "call.answered":
@@ -459,6 +496,15 @@ class Journal:
         call, run = body["call"], self.runs[stream]
         if call_digest(run["run"], run["principal"], call) != call["digest"]:
             self.bad(place, "the call's digest is not the digest of what it says")
+        obliged, edited = body["verdict"].get("obliged", []), body.get("edited", {})
+        if edited:  # obligations changed it: it is run with these arguments
+            call = {**call, "args": {**call["args"], **edited}, "digest": body["digest"]}
+            if call_digest(run["run"], run["principal"], call) != call["digest"]:
+                self.bad(place, "the digest of the call that obligations changed is not the digest of what it says")
+        paths = {name: f"/edited/{name}" if name in edited else f"/args/{name}" for name in call["args"]}
+        args = {name: self.values[path] for name, path in paths.items() if path in self.values}
+        if body["verdict"]["outcome"] != "deny" and still_open("/args", args, obliged):
+            self.bad(place, "what was run is not what the verdict obliges the call to be")
         if call["id"] in self.calls[stream]:
             self.bad(place, "this call was decided before")
         outcome, key = body["verdict"]["outcome"], body.get("key", "")
@@ -466,7 +512,7 @@ class Journal:
             self.bad(place, f"the verdict is {outcome}, but it was {'intended' if key else 'not intended'}")
         self.calls[stream][call["id"]] = {
             "digest": call["digest"], "outcome": outcome, "key": key, "reviews": body.get("reviews", []),
-            "status": STATUS.get(outcome, outcome), "record": call,
+            "status": STATUS.get(outcome, outcome), "record": call, "obliged": obliged,
         }  # fmt: skip
 
     def approved(self, place: str, at: str, call: dict[str, Any], body: dict[str, Any], *, used: bool) -> None:
@@ -494,6 +540,11 @@ class Journal:
         self.effects += 1
         if call["outcome"] != "allow" or call["key"] != idempotency_key(call["digest"]):
             self.bad(place, "an effect without an allow verdict for exactly this call before it")
+        labels = {one["to"] for one in call["obliged"] if one["kind"] == "label"}
+        if body["ok"] and not labels <= set(body.get("labels", [])):
+            self.bad(place, "its result does not have the labels that the verdict obliges it to have")
+        if still_open("/result", self.values.get("/result"), call["obliged"]):
+            self.bad(place, "its result shows what the verdict obliges to cover")
 
 
 class Payloads:

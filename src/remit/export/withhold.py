@@ -21,17 +21,31 @@ Withhold = Callable[[Sequence[Entry]], Kept]
 """Of a stream's entries: what stays out of it."""
 
 
-COPIES = ("/facts", "/reasons", "/shown", "/reason", "/comment", "/answer")
+COPIES = ("/facts", "/asked", "/reasons", "/shown", "/reason", "/comment", "/answer")
 """Paths of payloads that may quote an argument."""
 
 
 ORIGINAL = "/original"
-"""What a result was before a guardrail masked it: it leaves in no bundle."""
+"""What a result was before it was masked: it leaves in no bundle."""
 
 
 def nothing(entries: Sequence[Entry]) -> Kept:
-    """Withholds nothing but what guardrails masked."""
-    return lambda seq, path: path == ORIGINAL
+    """Withholds nothing but what guardrails and obligations masked."""
+    covered = _covered(entries)
+    return lambda seq, path: path == ORIGINAL or (seq, path) in covered
+
+
+def _covered(entries: Sequence[Entry]) -> set[tuple[int, str]]:
+    """Returns the places of arguments as they were before they were masked, and of the facts that may quote them."""
+    return {(entry.seq, path) for entry in entries for path in covered_paths(entry)}
+
+
+def covered_paths(entry: Entry) -> tuple[str, ...]:
+    """Returns the paths of what an entry holds as it was before it was masked."""
+    body = entry.body
+    if isinstance(body, CallDecided) and body.covered:
+        return (*(f"/args/{name}" for name in body.covered), "/asked")
+    return ("/args",) if isinstance(body, CallRejected) and body.covered else ()
 
 
 def withholding(rules: Sequence[str]) -> Withhold:
@@ -64,8 +78,10 @@ def withholding(rules: Sequence[str]) -> Withhold:
             for entry in entries
             if isinstance(entry.body, (CallSettled, CallAnswered)) and labels.intersection(entry.body.labels)
         }
+        covered = _covered(entries)
         return lambda seq, path: (
             path == ORIGINAL
+            or (seq, path) in covered
             or seq in closed
             or (seq in marked and path == "/result")
             or (seq in quoting and path in COPIES)

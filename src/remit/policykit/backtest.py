@@ -19,9 +19,11 @@ import msgspec
 from remit.core import entries as e
 from remit.core.canonical import digest, plain
 from remit.core.cel.tree import Field, Has, Node, Root, children
-from remit.core.decide import Approval, decide
+from remit.core.decide import Approval, Verdict, decide
 from remit.core.entries import Outcome, RuleHit
 from remit.core.facts import roots
+from remit.core.obligations import in_words
+from remit.core.obliging import as_obliged, decide_approved, settled
 from remit.core.policy import PolicySet
 from remit.core.tools import ToolSpec
 from remit.errors import PolicyError, RemitError, Tampered
@@ -73,6 +75,7 @@ class _Verdict(msgspec.Struct):
     outcome: Outcome
     policies: str
     rules: tuple[_Hit, ...] = ()
+    obliged: tuple[e.Obligation, ...] = ()
 
 
 class _Call(msgspec.Struct):
@@ -86,6 +89,7 @@ class _Decided(msgspec.Struct):
     call: _Call
     verdict: _Verdict
     reviews: tuple[str, ...] = ()
+    edited: dict[str, str] = {}
 
 
 class _DecidedEntry(msgspec.Struct):
@@ -134,6 +138,8 @@ class Report:
     same: int = 0
     other_rules: int = 0
     """Of the same: those that other rules determine."""
+    obliged: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Obligations that calls which run had and wouldn't have (`dropped`), or would have and hadn't (`added`)."""
     changes: Counter[tuple[str, str]] = field(default_factory=Counter)
     by_rule: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """Of the changes, by the rules that determine the new outcome: (was, would be, rule)."""
@@ -177,6 +183,10 @@ class Report:
             "to": self.last,
             "same": self.same,
             "by_other_rules": self.other_rules,
+            "obligations": [
+                {"change": change, "obligation": words, "decisions": count}
+                for (change, words), count in self.obliged.most_common()
+            ],
             "newly_allowed": self.newly("allow"),
             "newly_escalated": self.newly("escalate"),
             "newly_denied": self.newly("deny"),
@@ -215,6 +225,13 @@ class _Ready:
     unasked: Mapping[str, frozenset[str]] = field(default_factory=dict)
     vital: frozenset[str] = frozenset()
     why: str = ""
+
+
+class _Asked(NamedTuple):
+    """A call as it was asked for, and the facts it was decided from first."""
+
+    args: Mapping[str, object]
+    document: Mapping[str, Any]
 
 
 class _Waiting(NamedTuple):
@@ -283,7 +300,13 @@ class Backtest:
         call, verdict = body.call, body.verdict
         values = plain(data)
         args = _args(call, values)
-        then = self._decide(entry.at, entry.stream, call, verdict, args, values.get("/facts"), None)
+        if body.edited:
+            ran = _args(call, values, body.edited)
+            asked = _Asked(args, values.get("/asked")) if args is not None and "/asked" in values else None
+            then = self._decide(entry.at, entry.stream, call, verdict, ran, values.get("/facts"), None, asked)
+            args = ran
+        else:
+            then = self._decide(entry.at, entry.stream, call, verdict, args, values.get("/facts"), None)
         if verdict.outcome is Outcome.ESCALATE:
             self._waiting.setdefault(entry.stream, {})[call.id] = _Waiting(call, args, body.reviews)
             for review in body.reviews:
@@ -334,7 +357,12 @@ class Backtest:
     def _decided_again(self, entry: _Other, body: e.CallDecidedAgain, values: Mapping[str, Any]) -> None:
         waiting = self._waiting.get(entry.stream, {})
         found = waiting.get(body.id)
-        verdict = _Verdict(body.verdict.outcome, body.verdict.policies, tuple(_name(hit) for hit in body.verdict.rules))
+        verdict = _Verdict(
+            body.verdict.outcome,
+            body.verdict.policies,
+            tuple(_name(hit) for hit in body.verdict.rules),
+            body.verdict.obliged,
+        )
         if found is None:
             self._count(entry.at)
             self.done.undecided["it was first asked for before the period"] += 1
@@ -377,8 +405,12 @@ class Backtest:
         args: Mapping[str, object] | None,
         document: Mapping[str, Any] | None,
         approval: Approval | None,
+        asked: _Asked | None = None,
     ) -> tuple[Outcome, int] | None:
-        """Counts a decision made again; returns its outcome and in how many queues it would wait."""
+        """Counts a decision made again; returns its outcome and in how many queues it would wait.
+
+        `asked`: the call as it was asked for, where obligations changed it to `args`.
+        """
         self._count(at)
         ready = self._ready.get((call.tool_digest, was.policies)) or self._candidate(call.tool_digest, was.policies)
         if ready.spec is None or ready.rules is None:
@@ -390,12 +422,17 @@ class Backtest:
         except RemitError as error:
             return self._cannot(at, stream, call, was, str(error))
         verdict = decide(call.tool, seen, ready.rules, approval)
+        if verdict.obliged or asked is not None or "guarded" in document:
+            verdict = self._obliged(ready.spec, ready.rules, document, args, approval, asked)
         if ready.unasked:
             missing = _missing(ready, document, verdict.broken)
             if missing:
                 return self._cannot(at, stream, call, was, missing)
         outcome = verdict.outcome
         done = self.done
+        if verdict.obliged != was.obliged and outcome is not Outcome.DENY and was.outcome is not Outcome.DENY:
+            for one in {*verdict.obliged} ^ {*was.obliged}:
+                done.obliged["added" if one in verdict.obliged else "dropped", in_words(one)] += 1
         if outcome is was.outcome:
             done.same += 1
             if not _same_rules(was.rules, verdict.rules):
@@ -407,6 +444,17 @@ class Backtest:
                 done.by_rule[was.outcome.value, outcome.value, name] += 1
             self._example(at, stream, call, was, outcome.value, names, "; ".join(verdict.reasons))
         return outcome, len(verdict.queues)
+
+    def _obliged(
+        self, spec: ToolSpec, rules: PolicySet, document: Mapping[str, Any], args: Mapping[str, object],
+        approval: Approval | None, asked: _Asked | None,
+    ) -> Verdict:  # fmt: skip
+        """Decides with obligations. A call that is changed otherwise than it was is decided from what it saw then."""
+        if approval is not None:
+            return decide_approved(spec, document, args, rules, approval)
+        begun = asked or _Asked(args, document)
+        first = as_obliged(spec, begun.document, begun.args, rules)
+        return settled(spec, first, document, rules).verdict if first.changed else first.verdict
 
     def _count(self, at: str) -> None:
         done = self.done
@@ -526,9 +574,11 @@ def _missing(ready: _Ready, document: Mapping[str, Any], broken: tuple[RuleHit, 
     return ""
 
 
-def _args(call: _Call, values: Mapping[str, Any]) -> dict[str, object] | None:
+def _args(
+    call: _Call, values: Mapping[str, Any], edited: Mapping[str, str] | tuple[()] = ()
+) -> dict[str, object] | None:
     try:
-        return {name: values["/args/" + name] for name in call.args}
+        return {name: values[("/edited/" if name in edited else "/args/") + name] for name in call.args}
     except KeyError:
         return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
@@ -75,6 +75,13 @@ class Expect(_Strict):
     shadow: _Texts | None = Field(None, description="Exactly the rules in mode `shadow` that would have applied.")
     reason: _Texts = Field(default_factory=list, description="Each of these texts stands in a reason.")
     queue: _Texts | None = Field(None, description="Exactly the queues that it waits in.")
+    obligations: _Texts | None = Field(
+        None,
+        description="Exactly what it is obliged to: `mask /args/note`, `cap /args/limit at 100`, `label pii`.",
+    )
+    changed: dict[_Text, Any] | None = Field(
+        None, description="Exactly the arguments that obligations change, as they run: `{limit: 100}`."
+    )
 
 
 class CaseText(_Strict):
@@ -101,6 +108,8 @@ class Case:
     name: str
     given: Mapping[str, Any]
     expect: Expect
+    changed: Mapping[str, Any] = field(default_factory=dict)
+    """`changed` of what is expected, as written."""
 
     @property
     def place(self) -> str:
@@ -164,7 +173,8 @@ def _read(name: str, text: str) -> tuple[Source, list[Case]]:
             source.add(
                 source.value_at(("cases", number - 1)), f"case `{case.name}` names no tool", "say `tool:` in `given`"
             )
-        cases.append(Case(source, number, case.name, given, case.expect))
+        changed = value["cases"][number - 1]["expect"].get("changed", {})
+        cases.append(Case(source, number, case.name, given, case.expect, changed))
     return source, cases
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from remit.core.canonical import canonical
 from remit.core.decide import Approval, Verdict, decide
 from remit.core.entries import Outcome, RuleHit
+from remit.core.obligations import in_words
+from remit.core.obliging import Obliged, as_obliged, decide_approved, settled
 from remit.core.policy import PolicySet
 from remit.errors import PolicyError, Problem
 from remit.policykit.casefiles import Case
-from remit.policykit.situations import Situation, approval_of, before_approval, situation
+from remit.policykit.situations import Situation, approval_of, before_approval, shaped, situation
 from remit.policykit.toolset import Toolset
 
 
@@ -32,6 +35,8 @@ class Played:
     verdict: Verdict
     situation: Situation
     differences: tuple[Difference, ...]
+    changed: Mapping[str, object] = field(default_factory=dict)
+    """The arguments that obligations change, as they run."""
 
     @property
     def passed(self) -> bool:
@@ -49,6 +54,8 @@ class Played:
             "rules": names(self.verdict.rules),
             "reasons": list(self.verdict.reasons),
             "queues": list(self.verdict.queues),
+            "obligations": list(map(in_words, self.verdict.obliged)),
+            "changed": dict(self.changed),
             "differences": [
                 {"what": one.what, "expected": one.expected, "found": one.found} for one in self.differences
             ],
@@ -76,15 +83,22 @@ def play(cases: Iterable[Case], tools: Toolset, rules: PolicySet, watch: Watch |
     return [_play(case, found, rules, watch) for case, found in made]
 
 
-def decided(found: Situation, rules: PolicySet) -> tuple[Verdict, Approval | None]:
-    """Returns the verdict, and the approval that it was made with: people approved what was escalated to them."""
+def decided(found: Situation, rules: PolicySet) -> tuple[Obliged, Approval | None]:
+    """Returns the verdict, and the approval that it was made with: people approved what was escalated to them.
+
+    Where obligations change the call it is decided anew as changed, from the same facts.
+    """
     approval = None
     if found.approved:
         before = decide(found.tool.name, before_approval(found).seen, rules)
         asked = frozenset(hit.digest for hit in (*before.rules, *before.broken) if hit.effect is Outcome.ESCALATE)
         if before.outcome is Outcome.ESCALATE:
             approval = approval_of(rules, found.tool.name, asked)
-    return decide(found.tool.name, found.seen, rules, approval), approval
+    if found.approved:
+        verdict = decide_approved(found.tool, found.document, found.args, rules, approval)
+        return Obliged(verdict, found.args), approval
+    first = as_obliged(found.tool, found.document, found.args, rules)
+    return settled(found.tool, first, found.document, rules) if first.changed else first, None
 
 
 def names(hits: Iterable[RuleHit]) -> list[str]:
@@ -97,8 +111,25 @@ def _play(case: Case, found: Situation, rules: PolicySet, watch: Watch | None) -
         if found.approved:
             watch(before_approval(found))
         watch(found)
-    verdict, approval = decided(found, rules)
-    return Played(case, verdict, found, tuple(_differences(case, found, verdict, approval)))
+    obliged, approval = decided(found, rules)
+    if watch is not None and obliged.changed:
+        watch(replace(found, args=obliged.args))
+    changed = {name: obliged.args[name] for name in obliged.changed}
+    told = [*_differences(case, found, obliged.verdict, approval), *_obligations(case, found, obliged.verdict, changed)]
+    return Played(case, obliged.verdict, found, tuple(told), changed)
+
+
+def _obligations(case: Case, found: Situation, verdict: Verdict, changed: Mapping[str, object]) -> Iterator[Difference]:
+    there = [in_words(one) for one in verdict.obliged]
+    if case.expect.obligations is not None and sorted(case.expect.obligations) != sorted(there):
+        yield Difference("obligations", _listed(sorted(case.expect.obligations)), _listed(there))
+    if case.expect.changed is not None:
+        properties: Mapping[str, Any] = found.tool.normal.get("properties", {})
+        # As written: the digits of a decimal matter.
+        given = case.changed
+        wanted = {name: shaped(value, properties.get(name, {}), found.tool.normal) for name, value in given.items()}
+        if canonical(wanted) != canonical(dict(changed)):
+            yield Difference("changed", canonical(wanted).decode(), canonical(dict(changed)).decode())
 
 
 def _differences(case: Case, found: Situation, verdict: Verdict, approval: Approval | None) -> list[Difference]:

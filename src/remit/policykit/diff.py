@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from remit.core.lists import is_list, read_list
+from remit.core.obligations import in_words
 from remit.core.policy import is_beside
 from remit.core.policyfiles import RuleText, read_policy
 from remit.core.yamltext import Number, read_yaml
@@ -90,7 +91,22 @@ def _sentence(rule: RuleText) -> str:
     condition = " ".join(getattr(rule, rule.effect).split())
     what = "always" if condition == "true" else f"if `{condition}`"
     what = f"`{condition}`" if rule.effect == "require" and condition != "true" else what
-    return f"{_SAYS[rule.effect]} {_listed(rule.tools)}{to} {what}{shadow}"
+    obliges = "".join(f", obliges to {one}" for one in _obliged(rule))
+    return f"{_SAYS[rule.effect]} {_listed(rule.tools)}{to} {what}{obliges}{shadow}"
+
+
+def _obliged(rule: RuleText) -> list[str]:
+    return [in_words(one) for one in rule.oblige.obligations] if rule.oblige else []
+
+
+def _obligations(was: RuleText, now: RuleText, words: list[str]) -> Iterator[Direction]:
+    before, after = _obliged(was), _obliged(now)
+    for one in (one for one in after if one not in before):
+        words.append(f"obliges to {one}")
+        yield Direction.STRICTER
+    for one in (one for one in before if one not in after):
+        words.append(f"no longer obliges to {one}")
+        yield Direction.WIDER
 
 
 def _listed(tools: Iterable[str]) -> str:
@@ -128,6 +144,7 @@ def _changed(was: RuleText, now: RuleText) -> tuple[tuple[str, ...], Direction]:
     if was.to != now.to and was.effect == now.effect:
         words.append(f"queue: {was.to}, now {now.to}")
         ways.append(Direction.EITHER)
+    ways += _obligations(was, now, words)
     if was.because != now.because:
         words.append("because: other words")
         ways.append(Direction.SAME)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations, product
 from typing import Any, Final
 
@@ -14,6 +14,8 @@ from remit.core.cel.values import ANYTHING
 from remit.core.conditions import STEPS, Condition, Explanation, Failure, render_value
 from remit.core.decide import Approval, Verdict, decide
 from remit.core.entries import Outcome
+from remit.core.obligations import in_words
+from remit.core.obliging import Obliged, as_obliged, decide_approved, settled
 from remit.core.policy import CompiledRule, PolicySet
 from remit.policykit.situations import Situation
 
@@ -69,6 +71,8 @@ class Explained:
     verdict: Verdict
     rules: tuple[Considered, ...]
     otherwise: tuple[Otherwise, ...] = ()
+    changed: Mapping[str, object] = field(default_factory=dict)
+    """The arguments that obligations change, as they would run."""
 
     def row(self) -> dict[str, Any]:
         """Returns it as JSON."""
@@ -76,6 +80,8 @@ class Explained:
             "tool": self.tool,
             "outcome": self.verdict.outcome.value,
             "reasons": list(self.verdict.reasons),
+            "obligations": list(map(in_words, self.verdict.obliged)),
+            "changed": dict(self.changed),
             "policies": self.verdict.policies,
             "rules": [
                 {
@@ -106,14 +112,20 @@ class Explained:
 def explain(found: Situation, rules: PolicySet, approval: Approval | None = None) -> Explained:
     """Returns the verdict with every rule that was considered, without looking for what would change it."""
     seen, tool = found.seen, found.tool.name
-    verdict = decide(tool, seen, rules, approval)
+    if approval is not None or found.approved:
+        obliged = Obliged(decide_approved(found.tool, found.document, found.args, rules, approval), found.args)
+    else:
+        obliged = as_obliged(found.tool, found.document, found.args, rules)
+        obliged = settled(found.tool, obliged, found.document, rules) if obliged.changed else obliged
+    verdict = obliged.verdict
     decided = {hit.digest for hit in verdict.rules}
     considered = [
         _considered(rule, seen, shadow, rule.digest in decided)
         for shadow, some in ((False, rules.rules_for(tool)), (True, rules.shadow_for(tool)))
         for rule in some
     ]
-    return Explained(tool, verdict, tuple(considered))
+    changed = {name: obliged.args[name] for name in obliged.changed}
+    return Explained(tool, verdict, tuple(considered), changed=changed)
 
 
 def explain_fully(found: Situation, rules: PolicySet, approval: Approval | None = None) -> Explained:

@@ -53,6 +53,8 @@ def summary(report: Report) -> list[tuple[str, str]]:
         ("newly allowed", report.newly("allow")),
         ("newly escalated", report.newly("escalate")),
         ("newly denied", report.newly("deny")),
+        ("newly obliged", sum(count for (what, _), count in report.obliged.items() if what == "added")),
+        ("no longer obliged", sum(count for (what, _), count in report.obliged.items() if what == "dropped")),
         ("can't be decided", report.undecidable),
         ("reviews, as it was", report.reviews),
         ("reviews, as it would be", report.reviews_then),

@@ -58,8 +58,12 @@ def told(call: CallState) -> str:
     if call.answered:
         return f"`{call.tool}` did not run: {call.answered} answered in its place, and this is what it returned"
     if call.edited and call.status is CallStatus.SETTLED:
-        names = ", ".join(f"`{name}`" for name in sorted(call.edited))
-        return f"`{call.tool}` did not run as asked: {call.editor} changed {names}, and that ran"
+        # What the call was requested with, obligations changed in the same entry.
+        by_policy = sorted(name for name, (_, seq) in call.edited.items() if seq == call.seq)
+        by_people = sorted(set(call.edited) - set(by_policy))
+        who = [("the policy", by_policy), (call.editor, by_people)]
+        said = " and ".join(f"{by} changed {', '.join(f'`{name}`' for name in names)}" for by, names in who if names)
+        return f"`{call.tool}` did not run as asked: {said}, and that ran"
     return ""
 
 

@@ -90,7 +90,7 @@ class Context:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What people changed of this context's calls, in words, in order: the same at every replay.
+        """What policies and people changed of this context's calls, in words, in order: the same at every replay.
 
         A call that a reviewer edited returns the result of what ran, and one they answered what they said.
         """

@@ -10,8 +10,9 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from remit.core.canonical import LARGEST, canonical
 from remit.core.decide import Verdict
-from remit.core.entries import CallRecord, Head, Outcome, ReviewOpened, RuleHit, Sealed, VerdictRecord
+from remit.core.entries import CallRecord, Commitment, Head, Outcome, ReviewOpened, RuleHit, Sealed, VerdictRecord
 from remit.core.facts import Facts, roots
+from remit.core.obliging import Obliged
 from remit.core.people import IN_DOUBT, Queue, deadline
 from remit.core.policy import PolicySet
 from remit.core.tools import Call, ToolSpec, call_digest
@@ -42,6 +43,16 @@ def write_call(draft: Draft, stream: RunStream, ask: Ask, tool: ToolSpec, args: 
     return Call(state.run, state.started.principal, args, record)
 
 
+def write_change(draft: Draft, asked: Call, obliged: Obliged) -> tuple[Call, dict[str, Commitment]]:
+    """Commits to the arguments that obligations changed, and returns the call as it runs; as asked, if they did not."""
+    if not obliged.changed:
+        return asked, {}
+    edited = {name: draft.commit(f"/edited/{name}", canonical(obliged.args[name])) for name in obliged.changed}
+    record = msgspec.structs.replace(asked.record, args={**asked.record.args, **edited})
+    record = msgspec.structs.replace(record, digest=call_digest(asked.run, asked.principal, record))
+    return Call(asked.run, asked.principal, obliged.args, record), edited
+
+
 def said(arguments: Mapping[str, object]) -> bytes:
     """Returns what an agent asked for as canonical bytes, even where it has no JSON form."""
     try:
@@ -53,7 +64,9 @@ def said(arguments: Mapping[str, object]) -> bytes:
 def write_verdict(draft: Draft, verdict: Verdict) -> VerdictRecord:
     """Commits to the reasons in words (they quote arguments) and returns what the entry says."""
     reasons = draft.commit("/reasons", canonical(list(verdict.reasons))) if verdict.reasons else None
-    return VerdictRecord(verdict.outcome, verdict.policies, verdict.rules, verdict.broken, verdict.shadow, reasons)
+    return VerdictRecord(
+        verdict.outcome, verdict.policies, verdict.rules, verdict.broken, verdict.shadow, reasons, verdict.obliged
+    )
 
 
 def open_reviews(

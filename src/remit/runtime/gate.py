@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from remit.core.canonical import canonical, plain
-from remit.core.decide import Approval, Verdict, decide
+from remit.core.decide import Verdict
 from remit.core.entries import (
     CallAnswered,
     CallDecided,
@@ -22,16 +22,18 @@ from remit.core.entries import (
     CallRefused,
     CallRejected,
     CallSettled,
+    Obligation,
     Outcome,
     ReviewConsumed,
     ReviewWithdrawn,
     Sealed,
 )
-from remit.core.facts import Facts, capture, roots
+from remit.core.facts import Facts, capture
 from remit.core.graph import FactProvider, FactRequest
 from remit.core.judging import Judged, Standing, is_asked_by, judge
 from remit.core.labels import by_reviewer, join
 from remit.core.lifecycle import CallState
+from remit.core.obliging import Obliged, as_obliged, decide_approved, settled
 from remit.core.policy import PolicySet
 from remit.core.provenance import flow_of
 from remit.core.reviews import ReviewState, ReviewStatus
@@ -41,9 +43,9 @@ from remit.errors import InvalidArguments, Tampered, TooLarge
 from remit.logs import get, is_on
 from remit.runtime.ambient import Ambient
 from remit.runtime.answers import denied, failed, refusal
-from remit.runtime.drafts import Ask, open_in_doubt, open_reviews, said, write_call, write_verdict
+from remit.runtime.drafts import Ask, open_in_doubt, open_reviews, said, write_call, write_change, write_verdict
 from remit.runtime.edits import Proposed, answer_of, proposed
-from remit.runtime.guards import Guarded, Guards, Looked, for_purpose
+from remit.runtime.guards import Guarded, Guards, Looked, covered, for_purpose
 from remit.runtime.invoke import Invoked, Invoker
 from remit.runtime.lineage import FlowUse, keep_lineage
 from remit.runtime.outside import cause, in_thread, words
@@ -53,11 +55,33 @@ from remit.runtime.stream import Draft, RunStream
 from remit.store.journal import Journal
 
 _PROVIDER_SECONDS = 30.0
+_ROUNDS = 4
+"""How often what obligations make of a call may change while others are asked about it."""
 _log = get(__name__)
 
 
 class Waiting(Exception):
     """The call waits for people: its task parks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was found out about a call with these arguments before it is decided."""
+
+    args: Mapping[str, object]
+    values: Mapping[str, object]
+    looked: Looked
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What was decided, and on what: the facts of the call as it runs and, where that differs, as it was `asked`."""
+
+    obliged: Obliged
+    facts: Facts
+    document: Mapping[str, object]
+    found: Sequence[Mapping[str, object]]
+    asked: Mapping[str, object] | None = None
 
 
 class Gate:
@@ -94,28 +118,30 @@ class Gate:
             JournalError: the append failed: nothing happened.
         """
         tool, args = await self._validated(stream, ask)
-        values = await self._asked(stream, ask, tool.spec, args)
-        looked = await self._guards.look(tool.name, args)
-        await self._traced(stream)
-        # One uninterrupted step of the event loop, from here to the commit point: no `await` in between.
+        decided = await self._decided(stream, ask, tool, args)
+        # The step of the event loop in which it was captured and decided goes on to the commit point: no `await`.
+        verdict, found = decided.obliged.verdict, decided.found
         draft = stream.draft()
-        call = write_call(draft, stream, ask, tool.spec, args)
-        facts = self._capture(stream, ask, values, tool.spec, args, looked)
-        document = facts.document()
-        verdict = self._decide(call, tool.spec, document)
+        asked = write_call(draft, stream, ask, tool.spec, args)
+        call, edited = write_change(draft, asked, decided.obliged)
         key = idempotency_key(call.digest) if verdict.outcome is Outcome.ALLOW else ""
-        opened = open_reviews(stream, call, tool.spec, facts, verdict, self.policies, self._ambient)
+        opened = open_reviews(stream, call, tool.spec, decided.facts, verdict, self.policies, self._ambient)
         body = CallDecided(
-            call.record,
+            asked.record,
             write_verdict(draft, verdict),
-            draft.commit("/facts", canonical(document)),
+            draft.commit("/facts", canonical(decided.document)),
             key,
             tuple(sealed.stream.removeprefix("review/") for _, sealed in opened),
             str(tool.spec.cost),
-            draft.commit("/findings", canonical(list(looked.found))) if looked.found else None,
+            draft.commit("/findings", canonical(list(found))) if found else None,
+            edited,
+            call.digest if edited else "",
+            draft.commit("/asked", canonical(decided.asked)) if edited else None,
+            decided.obliged.covered,
         )
         try:
-            written = stream.enqueue(draft, f"agent:{ask.agent}", body, others=opened)
+            # What was changed is kept in memory: a call that waits is decided again with it.
+            written = stream.enqueue(draft, f"agent:{ask.agent}", body, others=opened, keep=bool(edited))
         except TooLarge as error:
             raise await self._rejected(stream, ask, str(error)) from error
         await asyncio.shield(written)  # THE COMMIT POINT. If this raises, nothing has happened.
@@ -136,9 +162,8 @@ class Gate:
         before = self._judge(stream, waiting)
         edit = await proposed(stream, before, tool, call)
         approved = before.standing is Standing.APPROVED
-        values = await self._asked(stream, ask, tool.spec, edit.call.args) if approved else {}
-        looked = await self._guards.look(tool.name, edit.call.args) if approved else Looked({})
-        await self._traced(stream)
+        nothing = Seen(edit.call.args, {}, Looked({}))
+        seen = await self._seen(stream, ask, tool.spec, edit.call.args) if approved else nothing
         # One uninterrupted step again.
         judged = self._judge(stream, waiting)
         settled = judged.standing in (Standing.APPROVED, Standing.ANSWERED)
@@ -153,9 +178,9 @@ class Gate:
             left = self._withdraw(stream, waiting, "refused")
             await asyncio.shield(stream.enqueue(stream.draft(), "gate", refused, others=left))
             raise await refusal(stream, stream.state.calls[waiting.id])
-        facts = self._capture(stream, ask, values, tool.spec, call.args, looked, judged)
+        facts = self._capture(stream, ask, tool.spec, seen, judged=judged)
         document = facts.document()
-        verdict = self._decide(call, tool.spec, document, judged.approval)
+        verdict = decide_approved(tool.spec, document, call.args, self.policies, judged.approval)
         allowed = verdict.outcome is Outcome.ALLOW
         key = idempotency_key(call.digest) if allowed else ""
         opened = open_reviews(stream, call, tool.spec, facts, verdict, self.policies, self._ambient)
@@ -248,10 +273,11 @@ class Gate:
         except InvalidArguments as error:
             raise await self._rejected(stream, ask, str(error)) from error
 
-    async def _rejected(self, stream: RunStream, ask: Ask, words: str) -> InvalidArguments:
+    async def _rejected(self, stream: RunStream, ask: Ask, words: str, *, covered: bool = False) -> InvalidArguments:
         draft = stream.draft()
         error = draft.commit("/error", canonical(words))
-        body = CallRejected(ask.id, ask.task, ask.tool[:128], draft.commit("/args", said(ask.arguments)), error)
+        asked = draft.commit("/args", said(ask.arguments))
+        body = CallRejected(ask.id, ask.task, ask.tool[:128], asked, error, covered)
         await asyncio.shield(stream.enqueue(draft, f"agent:{ask.agent}", body))
         return InvalidArguments(words)
 
@@ -269,14 +295,48 @@ class Gate:
                 _log.warning("fact failed", fact=provider.name, error=f"{cause(error)}: {words(error)}")
         return values
 
-    async def _traced(self, stream: RunStream) -> None:
-        """Sees to it that the run's lineage is there, where a rule looks at it."""
+    async def _seen(self, stream: RunStream, ask: Ask, tool: ToolSpec, args: Mapping[str, object]) -> Seen:
+        """Asks everybody outside; and sees to it that the run's lineage is there, where a rule looks at it."""
+        values = await self._asked(stream, ask, tool, args)
+        seen = Seen(args, values, await self._guards.look(tool.name, args))
         if self._flow.any and stream.lineage is None:
             await keep_lineage(stream, self._specs)
+        return seen
+
+    async def _decided(
+        self, stream: RunStream, ask: Ask, tool: Tool[..., object], args: Mapping[str, object]
+    ) -> Decided:
+        """Captures and decides, in the step in which it returns; a call that obligations change, as changed, too."""
+        first = runs = await self._seen(stream, ask, tool.spec, args)
+        for _ in range(_ROUNDS):
+            facts = self._capture(stream, ask, tool.spec, first)
+            asked = facts.document()
+            obliged = as_obliged(tool.spec, asked, args, self.policies)
+            if not obliged.changed:
+                return Decided(obliged, facts, asked, first.looked.found)
+            if runs.args == obliged.args:
+                facts = self._capture(stream, ask, tool.spec, runs, asked=args)
+                document = facts.document()
+                obliged = settled(tool.spec, obliged, document, self.policies)
+                return Decided(obliged, facts, document, first.looked.found, asked)
+            await self._fits(stream, ask, tool, obliged)
+            runs = await self._seen(stream, ask, tool.spec, obliged.args)
+        raise await self._rejected(stream, ask, f"what `{tool.name}` is obliged to be changes all the time")
+
+    async def _fits(self, stream: RunStream, ask: Ask, tool: Tool[..., object], obliged: Obliged) -> None:
+        """Raises where the tool itself, which checks more than its schema, doesn't take what policy makes of it."""
+        try:
+            if tool.arguments.normalise(obliged.args) == obliged.args:
+                return
+            why = "it takes them for others"
+        except InvalidArguments as error:
+            why = str(error)
+        why = f"`{tool.name}` doesn't take its arguments as policy obliges them: {why}"
+        raise await self._rejected(stream, ask, why, covered=bool(obliged.covered))
 
     def _capture(
-        self, stream: RunStream, ask: Ask, values: Mapping[str, object], tool: ToolSpec, args: Mapping[str, object],
-        looked: Looked, judged: Judged | None = None,
+        self, stream: RunStream, ask: Ask, tool: ToolSpec, seen: Seen, *, judged: Judged | None = None,
+        asked: Mapping[str, object] | None = None,
     ) -> Facts:  # fmt: skip
         lineage = stream.lineage if self._flow.by(tool.name) else None
         return capture(
@@ -285,17 +345,13 @@ class Gate:
             agent=ask.agent,
             agent_version=ask.agent_version,
             task=ask.task,
-            values=values,
+            values=seen.values,
             approved=judged is not None,
             reviewers=judged.reviewers if judged else (),
-            flow=flow_of(lineage, tool, args) if lineage is not None else None,
-            findings=looked.facts,
+            flow=flow_of(lineage, tool, seen.args, asked) if lineage is not None else None,
+            findings=seen.looked.facts,
+            guarded=seen.looked.masked,
         )
-
-    def _decide(
-        self, call: Call, tool: ToolSpec, document: Mapping[str, object], approval: Approval | None = None
-    ) -> Verdict:
-        return decide(tool.name, roots(document, tool, call.args), self.policies, approval)
 
     def _judge(self, stream: RunStream, call: CallState) -> Judged:
         digest = call.current.digest if call.current else ""
@@ -344,21 +400,23 @@ class Gate:
             raise await self._in_doubt(stream, call, tool.spec, f"{invoked.cause}: {invoked.error}")
         return await self._settle(stream, tool.spec, call, invoked)
 
-    async def _guarded(self, stream: RunStream, tool: ToolSpec, invoked: Invoked) -> tuple[Invoked, Guarded]:
-        """Returns what the agent may have of a result, and what the run's purpose and the guardrails did to it."""
+    async def _guarded(
+        self, stream: RunStream, tool: ToolSpec, invoked: Invoked, obliged: tuple[Obligation, ...]
+    ) -> tuple[Invoked, Guarded]:
+        """Returns what the agent may have of a result, and what obligations, guardrails and the purpose did to it."""
         purpose = self.policies.purposes.known.get(stream.state.started.purpose)
         looks = self._guards.guards_results(tool.name)
-        if not invoked.ok or not (looks or purpose):
+        if not invoked.ok or not (looks or purpose or obliged):
             return invoked, Guarded(None)
-        guarded = Guarded(plain(invoked.data))
+        guarded = covered(Guarded(plain(invoked.data)), obliged)
         if looks:
-            guarded = await self._guards.look_at_result(tool.name, guarded.value)
+            guarded = await self._guards.look_at_result(tool.name, guarded)
         if purpose is not None:
             guarded = for_purpose(purpose, self._registry.tools[tool.name], guarded)
         return self._fitting(tool.name, invoked, guarded)
 
     def _fitting(self, tool: str, invoked: Invoked, guarded: Guarded) -> tuple[Invoked, Guarded]:
-        if not guarded.refused and any(did.endswith((":mask", ":minimise")) for did in guarded.did):
+        if not guarded.refused and any(did.endswith((":mask", ":redact", ":minimise")) for did in guarded.did):
             try:
                 invoked = replace(invoked, data=canonical(guarded.value))
                 self._registry.tools[tool].results.load(invoked.data)
@@ -371,7 +429,8 @@ class Gate:
         return invoked, guarded
 
     async def _settle(self, stream: RunStream, tool: ToolSpec, call: Call, invoked: Invoked) -> bytes:
-        invoked, guarded = await self._guarded(stream, tool, invoked)
+        obliged = stream.state.calls[call.id].obliged
+        invoked, guarded = await self._guarded(stream, tool, invoked, obliged)
         draft = stream.draft()
         result = draft.commit("/result", invoked.data) if invoked.ok else None
         error = None if invoked.ok else draft.commit("/error", canonical(_printable(invoked.error)))

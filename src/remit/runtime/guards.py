@@ -18,11 +18,12 @@ import msgspec
 
 from remit.core.canonical import canonical, plain
 from remit.core.detectors import Detector, Finding
-from remit.core.entries import Outcome
+from remit.core.entries import Obligation, Outcome
 from remit.core.guardrailfile import FILES, GuardrailUse, read_guardrails
 from remit.core.labels import steps_of
 from remit.core.masking import mask
 from remit.core.minimising import minimised
+from remit.core.obligations import labels_of, oblige_result, on_result
 from remit.core.policy import PolicySet
 from remit.core.purposes import PurposeText, columns_of, entitled
 from remit.core.tools import JsonSchema
@@ -42,10 +43,11 @@ _log = get(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What was seen in arguments: facts by guardrail, and where."""
+    """What was seen in arguments: facts by guardrail, and where; `masked`: which of it may not run as it is."""
 
     facts: Mapping[str, object]
     found: Sequence[Mapping[str, object]] = ()
+    masked: Sequence[Mapping[str, object]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +105,19 @@ class Guards:
         """Returns what the guardrails see in the arguments of a call."""
         facts: dict[str, object] = {}
         found: list[Mapping[str, object]] = []
+        masked: list[Mapping[str, object]] = []
         for one in self._before:
             if one.use.looks_at(tool):
                 places = _places(dict(args), one.use.said.arguments or ())
                 seen = await self._run(one, places)
                 if isinstance(seen, str):
                     found.append({"guardrail": one.use.name, "error": seen})
+                    masked += [{"guardrail": one.use.name, "error": True}] if one.use.said.then == "mask" else []
                 else:
                     facts[one.use.name] = seen[0]
                     found += _rows(one.use.name, seen[1])
-        return Looked(facts, found)
+                    masked += _masked(one.use, places, *seen)
+        return Looked(facts, found, masked)
 
     def look_now(self, tool: str, args: Mapping[str, object]) -> dict[str, object]:
         """Returns the facts of the guardrails that look at a call, by name: here and now, for tools that try policies.
@@ -133,9 +138,8 @@ class Guards:
         """Whether a guardrail looks at results of a tool."""
         return any(one.use.looks_at(tool) for one in self._after)
 
-    async def look_at_result(self, tool: str, value: object) -> Guarded:
+    async def look_at_result(self, tool: str, guarded: Guarded) -> Guarded:
         """Returns a result as the agent may have it: masked, labelled, or refused."""
-        guarded = Guarded(value)
         for one in self._after:
             if one.use.looks_at(tool) and not guarded.refused:
                 guarded = await self._deal(one, guarded)
@@ -180,6 +184,21 @@ class Guards:
             problem = f"{cause(error)}: {words(error)}"
         _log.warning("guardrail failed", guardrail=one.use.name, error=problem)
         return problem
+
+
+def covered(before: Guarded, obliged: Sequence[Obligation]) -> Guarded:
+    """Returns a result as the rules oblige it to be; refused where that can't be."""
+    labels = labels_of(obliged)
+    some = on_result(obliged)
+    kinds = sorted({one.kind for one in (*some, *obliged) if one in some or one.kind == "label"})
+    did = (*before.did, *(f"policy:{kind}" for kind in kinds))
+    after = replace(before, labels=tuple(sorted({*before.labels, *labels})), did=did)
+    try:
+        value = oblige_result(before.value, obliged)
+    except BadInput as error:
+        return replace(after, refused=f"an obligation can't be fulfilled: {error}", did=(*did, "policy:refuse"))
+    kept = before.value if any(one.keep for one in some) and before.original is None else before.original
+    return replace(after, value=value, original=kept)
 
 
 def for_purpose(purpose: PurposeText, tool: Tool[..., Any], before: Guarded) -> Guarded:
@@ -307,6 +326,16 @@ def _rows(name: str, findings: Sequence[Finding]) -> list[Mapping[str, object]]:
         {"guardrail": name, "kind": one.kind, "pointer": one.pointer, "start": one.start, "end": one.end}
         for one in findings[:_MOST]
     ]
+
+
+def _masked(
+    use: GuardrailUse, places: Sequence[tuple[str, object]], facts: Mapping[str, object], found: Sequence[Finding]
+) -> list[Mapping[str, object]]:
+    """Returns what of the arguments may not run as it is: every finding, or every place where there are none."""
+    if use.said.then != "mask" or not _holds(facts, use.said.when or ""):
+        return []
+    covered = found or [Finding("", pointer) for pointer, _ in places]
+    return [{"guardrail": use.name, "pointer": one.pointer, "start": one.start, "end": one.end} for one in covered]
 
 
 def _holds(facts: Mapping[str, object], when: str) -> bool:

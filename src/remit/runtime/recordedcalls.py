@@ -46,8 +46,7 @@ async def recorded_call(journal: Journal, run: str, id: str) -> RecordedCall:
     entries = await journal.read(f"run/{run}", after=call.decided - 1)
     payloads = await journal.payloads(f"run/{run}")
     body = entries[0].body
-    wanted = {(call.seq, f"/args/{name}"): said for name, said in record.args.items()}
-    wanted |= {(seq, f"/edited/{name}"): said for name, (said, seq) in call.edited.items()}
+    wanted = {(seq, path): said for seq, path, said in call.places.values()}
     wanted[call.decided, "/facts"] = getattr(body, "facts", "")
     values = {}
     for place, said in wanted.items():
@@ -58,7 +57,7 @@ async def recorded_call(journal: Journal, run: str, id: str) -> RecordedCall:
             raise Tampered(f"run/{run}#{place[0]} {place[1]}: the payload is not what the entry committed to")
         values[place[1]] = plain(payload.value)
     policies, types = await _policies(journal, verdict.policies, record.tool, record.tool_digest)
-    args = {name: values.get(f"/edited/{name}", values[f"/args/{name}"]) for name in record.args}
+    args = {name: values[path] for name, (_, path, _) in call.places.items()}
     version = call.current.digest if call.current else ""
     approval = None
     if isinstance(body, CallDecidedAgain):

@@ -17,6 +17,7 @@ from remit.core.entries import (
     is_committed,
 )
 from remit.core.lifecycle import fold
+from remit.core.obligations import in_words
 from remit.core.reviews import ReviewState
 from remit.errors import Tampered, UnknownId
 from remit.policykit.cases import names
@@ -72,34 +73,46 @@ def _case(
     entry: Entry, run: str, payloads: _Payloads, args: dict[str, dict[str, Any]], records: dict[str, CallRecord],
     wanted: set[str] | None,
 ) -> dict[str, Any] | None:  # fmt: skip
-    """Returns a case, an empty one where a value is gone, None where the entry is no decision that is wanted."""
+    """Returns a case, an empty one where a value is gone or a guardrail masks, which no case says; None where the
+    entry is no decision that is wanted."""
     body = entry.body
     if isinstance(body, CallDecided):
         record = records[body.call.id] = body.call
         values = {name: _value(payloads, entry, f"/args/{name}", said) for name, said in record.args.items()}
         if None not in values.values():
             args[record.id] = {name: plain(value) for name, value in values.items() if value is not None}
+        asked = dict(args[record.id]) if record.id in args else None
+        _edit(entry, body.edited, payloads, args, record.id)
+        path, said = ("/asked", body.asked) if body.asked is not None else ("/facts", body.facts)
     elif isinstance(body, CallDecidedAgain):
         record = records[body.id]
-        edited = {name: _value(payloads, entry, f"/edited/{name}", said) for name, said in body.edited.items()}
-        if None in edited.values():
-            args.pop(record.id, None)
-        elif record.id in args:
-            args[record.id] |= {name: plain(value) for name, value in edited.items() if value is not None}
+        _edit(entry, body.edited, payloads, args, record.id)
+        asked, path, said = args.get(record.id), "/facts", body.facts
     else:
         return None
     if wanted is not None and record.id not in wanted:
         return None
-    facts = _value(payloads, entry, "/facts", body.facts)
-    if facts is None or record.id not in args:
+    facts = _value(payloads, entry, path, said)
+    if facts is None or asked is None or "guarded" in (document := plain(facts)):
         return {}
     again = isinstance(body, CallDecidedAgain)
     name = f"{record.tool} {record.id} of {run}" + (", approved" if again else "")
     return {
         "name": f"{name}: {body.verdict.outcome}",
-        "given": _given(record.tool, args[record.id], plain(facts)),
+        "given": _given(record.tool, asked, document),
         "expect": _expect(body.verdict),
     }
+
+
+def _edit(
+    entry: Entry, edited: Mapping[str, str], payloads: _Payloads, args: dict[str, dict[str, Any]], call: str
+) -> None:
+    """Takes over what obligations or a reviewer changed; forgets the arguments where it is gone."""
+    values = {name: _value(payloads, entry, f"/edited/{name}", said) for name, said in edited.items()}
+    if None in values.values():
+        args.pop(call, None)
+    elif call in args:
+        args[call] |= {name: plain(value) for name, value in values.items() if value is not None}
 
 
 def _value(payloads: _Payloads, entry: Entry, path: str, expected: str) -> bytes | None:
@@ -137,4 +150,6 @@ def _expect(verdict: VerdictRecord) -> dict[str, Any]:
     queues = sorted({hit.queue for hit in verdict.rules if hit.queue})
     if verdict.outcome.value == "escalate":
         expect["queue"] = queues
+    if verdict.obliged:
+        expect["obligations"] = [in_words(one) for one in verdict.obliged]
     return expect

@@ -7,7 +7,7 @@ from typing import Any
 
 from remit.core.canonical import plain
 from remit.core.conditions import Explanation
-from remit.core.entries import CallSettled, PolicyLoaded, RuleHit, is_committed
+from remit.core.entries import CallDecided, CallSettled, PolicyLoaded, RuleHit, is_committed
 from remit.core.facts import roots
 from remit.core.lifecycle import CallState
 from remit.core.notes import proof_text, unchecked
@@ -107,9 +107,11 @@ async def trace_lineage(journal: Journal, run: str, call: str = "") -> list[dict
         if seq == found.settled:
             settle(lineage, state, found, payloads, specs)
         elif found.record is not None and found.tool in specs and call in ("", found.id):
-            paths = {name: (seq, f"/args/{name}") for name in found.record.args}
-            args = {name: plain(payloads[path].value) for name, path in paths.items() if path in payloads}
-            flow = flow_of(lineage, specs[found.tool], args)
+            asked = {name: payloads.get((seq, f"/args/{name}")) for name in found.record.args}
+            runs = {name: payloads.get((at, path)) for name, (at, path, _) in found.places.items() if at == seq}
+            args = {name: plain(one.value) for name, one in {**asked, **runs}.items() if one is not None}
+            before = {name: plain(one.value) for name, one in asked.items() if name in runs and one is not None}
+            flow = flow_of(lineage, specs[found.tool], args, before)
             rows.append(
                 {"call": found.id, "tool": found.tool, "status": found.status.value, "provenance": flow["provenance"]}
             )
@@ -171,7 +173,7 @@ async def _covered(journal: Journal, stream: str, call: CallState) -> dict[str, 
 
 
 async def original_result(journal: Journal, run: str, call: str) -> object:
-    """Returns what a call's result was before a guardrail masked it, where it was kept.
+    """Returns what a call's result was before it was masked, where it was kept.
 
     Raises:
         UnknownId: there is no such run or call, or no such result of it.
@@ -186,3 +188,26 @@ async def original_result(journal: Journal, run: str, call: str) -> object:
     if not isinstance(entry.body, CallSettled) or not is_committed(payload, entry.body.original):
         raise Tampered(f"run/{run}#{found.settled} /original: the payload is not what the entry committed to")
     return plain(payload.value)
+
+
+async def original_arguments(journal: Journal, run: str, call: str) -> dict[str, Any]:
+    """Returns the arguments of a call as they were asked for, where they were masked or redacted; none where not.
+
+    Raises:
+        UnknownId: there is no such run or call.
+        Tampered: what is stored isn't what was recorded.
+    """
+    state = await load_run(journal, run)
+    found = state.calls.get(call)
+    if found is None:
+        raise UnknownId(f"run `{run}` has no call `{call}`")
+    (entry,) = [one for one in await journal.read(f"run/{run}") if one.seq == found.seq]
+    payloads = await journal.payloads(f"run/{run}")
+    asked = {}
+    for name in entry.body.covered if isinstance(entry.body, CallDecided) else ():
+        payload = payloads.get((found.seq, f"/args/{name}"))
+        if payload is not None and isinstance(entry.body, CallDecided):
+            if not is_committed(payload, entry.body.call.args[name]):
+                raise Tampered(f"run/{run}#{found.seq} /args/{name}: the payload is not what the entry committed to")
+            asked[name] = plain(payload.value)
+    return asked

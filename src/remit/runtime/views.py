@@ -17,6 +17,7 @@ from remit.core.lifecycle import (
     is_quarantined,
     standing,
 )
+from remit.core.obligations import in_words
 from remit.core.reading import codes
 from remit.core.reviews import ReviewState, Vote, latest
 from remit.errors import Tampered
@@ -165,13 +166,9 @@ def _task(state: RunState, id: str, payloads: _Payloads) -> dict[str, Any]:
 
 
 def _call(call: CallState, payloads: _Payloads, reviews: Mapping[str, ReviewState]) -> dict[str, Any]:
-    record, verdict = call.record, call.verdict
+    record, verdict = call.current, call.verdict
     rejected = call.status is CallStatus.REJECTED
-    args = (
-        {name: _value(payloads, call.seq, f"/args/{name}", said) for name, said in record.args.items()}
-        if record
-        else {}
-    )
+    args = {name: _value(payloads, *place) for name, place in call.places.items()}
     result = _value(payloads, call.settled, "/result", call.commitment) if call.settled >= 0 and call.ok else None
     failed = call.settled >= 0 and not call.ok
     error = (
@@ -183,11 +180,13 @@ def _call(call: CallState, payloads: _Payloads, reviews: Mapping[str, ReviewStat
         "tool": call.tool,
         "status": call.status.value,
         "args": _value(payloads, call.seq, "/args", call.said) if rejected else args,
+        "changed": sorted(call.edited),
         "digest": record.digest if record else "",
         "outcome": verdict.outcome.value if verdict else "",
         "rules": [_hit(hit) for hit in verdict.rules] if verdict else [],
         "broken": [_hit(hit) for hit in verdict.broken] if verdict else [],
         "shadow": [_hit(hit) for hit in verdict.shadow] if verdict else [],
+        "obliged": [in_words(one) for one in call.obliged],
         "reasons": _reasons(call, verdict, payloads),
         "reviews": [_review(reviews[id]) for id in call.reviews if id in reviews],
         "because": call.because,

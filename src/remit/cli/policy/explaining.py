@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import click
 
 from remit.cli.inputs import run_and_call
-from remit.cli.output import escaped, fields, folded, heading, mark, print_json
+from remit.cli.output import escaped, fields, folded, heading, mark, print_json, value
 from remit.cli.policy.sources import Folder, app_option, open_folder, tools_option
 from remit.cli.settings import Settings, asynchronous, json_option, policies_option, settings, store_option
+from remit.core.obligations import in_words
 from remit.errors import BadInput, UnknownId
 from remit.policykit.casefiles import read_cases
 from remit.policykit.cases import decided
@@ -81,7 +82,13 @@ async def _call(found: Settings, call: str, policies: str | None) -> Explained:
 def show(title: str, explained: Explained) -> None:
     """Prints an explanation."""
     click.echo(f"{heading(title)}  {escaped(explained.tool)}  {mark(explained.verdict.outcome.value)}")
-    fields([("because", escaped(reason)) for reason in explained.verdict.reasons])
+    fields(
+        [
+            *(("because", escaped(reason)) for reason in explained.verdict.reasons),
+            *(("obliged", escaped(in_words(one))) for one in explained.verdict.obliged),
+            *(("changed", f"{escaped(name)}={value(found, 200)}") for name, found in explained.changed.items()),
+        ]
+    )
     for one in explained.rules:
         click.echo(escaped(f"  {'>' if one.decided else ' '} {one.rule.name}  {_effect(one)}"))
         for line in part_lines(part_row(one.condition), 6):
@@ -95,7 +102,8 @@ def show(title: str, explained: Explained) -> None:
 def _effect(one: Considered) -> str:
     effect = "require" if one.rule.negated else one.rule.effect.value
     queue = f" to {one.rule.queue}" if one.rule.queue else ""
-    return effect + queue + (" (shadow)" if one.shadow else "") + ("" if one.applies else ", does not apply")
+    obliges = f", obliges to {', '.join(map(in_words, one.rule.oblige))}" if one.rule.oblige else ""
+    return effect + queue + obliges + (" (shadow)" if one.shadow else "") + ("" if one.applies else ", does not apply")
 
 
 def _otherwise(explained: Explained) -> Iterator[str]:

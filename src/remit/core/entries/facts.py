@@ -46,6 +46,19 @@ class RuleHit(Fact, frozen=True):
     error: bool = False
 
 
+class Obligation(Fact, frozen=True):
+    """What rules that were true ask for, should the call run.
+
+    `kind` is `redact`, `mask`, `cap` or `label`; `at` a JSON pointer to the part, below `/args` or `/result`, where `*`
+    is any item; `to` the highest number, or the label; `keep`: the journal keeps the result as it was, apart.
+    """
+
+    kind: str
+    at: str = ""
+    to: str = ""
+    keep: bool = False
+
+
 class VerdictRecord(Fact, frozen=True):
     outcome: Outcome
     policies: str
@@ -56,6 +69,7 @@ class VerdictRecord(Fact, frozen=True):
     shadow: tuple[RuleHit, ...] = ()
     """Rules in mode `shadow` that would have applied. Never enforced."""
     reasons: Commitment | None = None
+    obliged: tuple[Obligation, ...] = ()
 
 
 class Ruling(Fact, frozen=True):

@@ -59,6 +59,14 @@ class CallDecided(Fact, frozen=True):
     cost: str = "0"
     findings: Commitment | None = None
     """Where guardrails found something in the arguments, and which of them failed."""
+    edited: dict[str, Commitment] = {}  # noqa: RUF012 - msgspec copies it
+    """The arguments that obligations changed: it was decided, is shown and is run with these."""
+    digest: str = ""
+    """Of the call with these arguments."""
+    asked: Commitment | None = None
+    """The facts of the call as it was asked for, where obligations changed it."""
+    covered: tuple[str, ...] = ()
+    """Those of the changed arguments that were masked or redacted: as asked for they leave in no export."""
 
 
 class CallRejected(Fact, frozen=True):
@@ -69,6 +77,8 @@ class CallRejected(Fact, frozen=True):
     tool: str
     args: Commitment
     error: Commitment
+    covered: bool = False
+    """Obligations masked some of it, and so the tool doesn't take it: as asked for it leaves in no export."""
 
 
 class CallDecidedAgain(Fact, frozen=True):

@@ -163,6 +163,7 @@ def commitments(body: Fact) -> dict[str, Commitment]:
     if isinstance(body, CallDecided):
         found = {f"/args/{name}": said for name, said in body.call.args.items()}
         found |= {"/facts": body.facts, "/reasons": body.verdict.reasons, "/findings": body.findings}
+        found |= {f"/edited/{name}": said for name, said in body.edited.items()} | {"/asked": body.asked}
     elif isinstance(body, CallDecidedAgain):
         found = {"/facts": body.facts, "/reasons": body.verdict.reasons}
         found |= {f"/edited/{name}": said for name, said in body.edited.items()}
