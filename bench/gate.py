@@ -26,6 +26,8 @@ from remit.core.policy import load_policies
 from remit.runtime.ambient import System
 from remit.runtime.drafts import Ask
 from remit.runtime.gate import Gate
+from remit.runtime.governing import Governed
+from remit.runtime.guards import Guards
 from remit.runtime.registry import Registry
 from remit.runtime.stream import Draft, RunStream
 from remit.store.journal import Append, Journal
@@ -76,7 +78,7 @@ async def unstored(count: int) -> float:
     registry = Registry([GRAPH])
     journal = cast(Journal, Unstored())
     policies = load_policies({"bench.yaml": POLICY}, registry.specs, lambda spec: root_types(spec, {}))
-    gate = Gate(journal, registry, policies, ambient)
+    gate = Gate(journal, registry, Governed(policies, Guards((), ambient)), ambient)
     draft = Draft("run/r", Head(), ambient)
     started = RunStarted("r", "bench", GRAPH.digest, "p", "s", "", policies.digest, draft.commit("/input", b"1"))
     state = fold([unseal(draft.seal("w", started).bytes)])

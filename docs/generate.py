@@ -63,7 +63,7 @@ def journal_entries() -> str:
         node.name: node
         for module in modules
         for node in ast.parse(inspect.getsource(module)).body
-        if isinstance(node, ast.ClassDef) and "Fact" in [ast.unparse(base) for base in node.bases]
+        if isinstance(node, ast.ClassDef) and {"Fact", "PolicyLoaded"} & {ast.unparse(base) for base in node.bases}
     }
     named = {model.__name__: kind for kind, model in entries.KINDS.items()}
     parts = []

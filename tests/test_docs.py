@@ -322,6 +322,7 @@ def test_the_table_of_json_keys_is_what_the_commands_print(
     assert remit("audit original", f"{found[0]['run']}/take-notes#0") == [
         {"call": f"{found[0]['run']}/take-notes#0", "result": "sage", "args": {}}
     ]
+    assert remit("policy activate", "--reason", "so") and remit("policy log")
     assert remit("audit export", "--all", "-o", "e") and remit("audit verify", "e")
     assert not keys, f"commands that were not tried: {list(keys)}"
 

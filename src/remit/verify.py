@@ -26,13 +26,12 @@ from remit.core.merkle import Frontier
 from remit.core.notes import VerifierKey
 from remit.core.obligations import is_covered, labels_of
 from remit.core.obliging import Document, as_obliged, decide_approved, held, settled
-from remit.core.people import People
 from remit.core.policy import PolicySet
-from remit.core.recorded import RecordedPolicies
 from remit.core.reviews import ReviewState, ReviewStatus
 from remit.core.rulings import unsound
 from remit.core.tools import Repeat, ToolSpec, call_digest, idempotency_key
 from remit.errors import RemitError, Tampered
+from remit.policysets import PolicySets
 
 _FILES = ("entries.jsonl", "payloads.jsonl", "artifacts.jsonl", "README.txt")
 _ENDED = (ReviewStatus.CONSUMED, ReviewStatus.DENIED, ReviewStatus.EXPIRED, ReviewStatus.WITHDRAWN)
@@ -64,6 +63,8 @@ class Verification:
     """How many decisions were made again from their recorded facts, with the same verdict."""
     effects: int = 0
     approvals: int = 0
+    activations: int = 0
+    """How many policy sets were activated, signed, and approved where that takes people."""
     rulings: int = 0
     """How many rulings' signatures hold, by reviewers who might rule then."""
     signed: tuple[str, ...] = ()
@@ -119,9 +120,7 @@ class _Verifier:
         self._reviews: dict[str, list[str]] = {}
         self._payloads = Payloads(bundle, self._bad)
         self._artifacts: dict[str, bytes] = {}
-        self._policies: dict[str, list[RecordedPolicies]] = {}
-        self._single_operator = False
-        self._last = ""
+        self._policies = PolicySets(self._artifacts, self._bad)
         self._args: dict[str, dict[str, dict[str, object]]] = {}
         self._used: dict[str, str] = {}
         self._missing: dict[tuple[str, int, str], str] = {}
@@ -312,9 +311,19 @@ class _Verifier:
     def _meaning(self, place: str, entry: Entry, before: State | None, values: Mapping[str, bytes]) -> None:
         body, state = entry.body, self._states.get(entry.stream)
         if isinstance(body, e.PolicyLoaded):
-            self._single_operator = body.single_operator
-            self._last = body.digest
-            self._policies.setdefault(body.digest, []).append(RecordedPolicies(body, self._artifacts))
+            id = getattr(body, "review", "")
+            review = self._states.get(f"review/{id}")
+            found = review if isinstance(review, ReviewState) else None
+            self._done.activations += self._policies.loaded(place, entry, body, found, self._used.get(id, ""))
+            if id:
+                self._used[id] = place
+        elif isinstance(body, e.PolicyKept):
+            self._policies.kept(body)
+            self._note(f"{place}: worker {body.worker} stays under policy set {body.kept[:12]}")
+        elif isinstance(body, (e.KeyAdded, e.KeyRetired)):
+            self._policies.key(body)
+        elif isinstance(body, e.RunStarted):
+            self._policies.started(place, body)
         elif isinstance(body, e.Erased):
             words = f"erased by {body.by} at {entry.at}"
             for seq, path in body.places:
@@ -335,6 +344,7 @@ class _Verifier:
                 current is None or call_digest(state.run, state.started.principal, current) != body.digest
             ):
                 self._bad(place, "the digest of the call that obligations changed is not the digest of what it says")
+            self._policies.decided(place, state.started, state.worker, entry.at, body.verdict)
             self._first_decided(place, body, asked, args, values)
         elif isinstance(body, e.CallDecidedAgain):
             call = before.calls[body.id]
@@ -343,6 +353,7 @@ class _Verifier:
             approval = judged.approval
             if judged.standing is Standing.ANSWERED:
                 self._bad(place, "a reviewer answered in the tool's place, and it was decided all the same")
+            self._policies.decided(place, state.started, state.worker, entry.at, body.verdict)
             if judged.edit != (body.edited, body.editor, body.digest):
                 self._bad(place, "what was decided is not what the reviewers approved")
             if policies and not policies[-1].single_operator and any(map(self._is_single_operator, body.rulings)):
@@ -382,7 +393,7 @@ class _Verifier:
             return
         if set(body.disclosed) != {hit.digest for hit in review.opened.disclosed}:
             self._bad(place, "the rules it says were shown are not the rules that the review shows")
-        if body.single_operator and not self._single_operator:
+        if body.single_operator and not self._policies.single_operator:
             self._bad(place, "made in single-operator mode, which no policy set had switched on")
         if body.policies or not body.single_operator:
             loaded = self._policies.get(body.policies)
@@ -436,12 +447,7 @@ class _Verifier:
         digest = call.current.digest if call.current else ""
         # An entry that names no policy set is held to the one that the ruling names.
         named_by = [review.ruled.policies for review in found if review.ruled is not None]
-        return judge(found, digest, entry.at, self._people(policies or "".join(named_by[:1])))
-
-    def _people(self, policies: str) -> People | None:
-        """Who was in charge when it was decided; of an entry that names no policy set, by the last one before it."""
-        loaded = self._policies.get(policies or self._last)
-        return loaded[-1].people() if loaded else None
+        return judge(found, digest, entry.at, self._policies.people(policies or "".join(named_by[:1])))
 
     def _edited(self, place: str, state: RunState, body: e.CallDecidedAgain, values: Mapping[str, bytes]) -> None:
         """Checks that what a reviewer changed is what is decided from here on."""

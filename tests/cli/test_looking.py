@@ -24,6 +24,7 @@ RUN = {
 REVIEW = {
     "approvals", "needed", "claimed", "claimed_until", "priority",
     "review", "status", "run", "call", "tool", "queue", "opened", "expires", "reviewer", "ruled", "in_doubt", "problem",
+    "activation",
 }  # fmt: skip
 RUN_VIEW = {
     "run", "status", "graph", "target", "principal", "starter", "started", "ended", "worker", "policies", "purpose",
@@ -35,7 +36,7 @@ CALL_VIEW = {
 }  # fmt: skip
 REVIEW_VIEW = {
     "rulings", "comments", "version", "approvals", "needed", "needed_of", "may_edit", "may_respond", "hands_on_to",
-    "claimed_by", "claimed_until", "priority",
+    "claimed_by", "claimed_until", "priority", "activation",
     "review", "status", "queue", "run", "call", "tool", "opened", "expires", "in_doubt", "digest", "rules", "shown",
     "args", "seen", "starter", "denials", "denials_needed", "then_to",
     "ruling",

@@ -243,6 +243,8 @@ def test_every_field_that_is_a_commitment_is_found_by_its_path() -> None:
         "review.opened": {"/shown"},
         "review.commented": {"/comment"},
         "review.ruled": {"/answer", "/edited/a", "/edited/b", "/reason"},
+        "policy.activated": {"/reason"},
+        "policy.kept": {"/reason"},
         "store.erased": {"/reason"},
         "store.key_retired": {"/reason"},
     }

@@ -141,12 +141,7 @@ async def test_with_no_policy_a_broken_policy_or_an_unreadable_one_nothing_runs(
     graph = one(agent_of(act), act)
     async with world.runtime(graph) as runtime:
         run = await runtime.start("app", principal="me")
-        spoil(world)
-        with pytest.raises(PolicyError):  # broken between start and resume
-            await runtime.resume(run)
-        with pytest.raises(PolicyError):
-            async for _ in runtime.work(once=True):
-                pass
+    spoil(world)
     with pytest.raises(PolicyError):
         async with world.runtime(graph):
             pass
@@ -162,26 +157,27 @@ async def test_with_no_policy_a_broken_policy_or_an_unreadable_one_nothing_runs(
     assert world.did == ["it"]
 
 
-async def test_a_worker_outlives_broken_policies_runs_nothing_meanwhile_and_goes_on_once_they_are_whole(
-    world: World,
+@pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
+async def test_a_folder_that_breaks_while_a_worker_runs_changes_nothing_and_is_an_error_in_the_log(
+    world: World, spoil: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    act = world.act()
-    graph = one(agent_of(act), act)
-    async with world.runtime(graph) as runtime:
-        await runtime.start(graph, principal="me")
-        no_file(world)
-        reports = runtime.work()
-        following = asyncio.ensure_future(anext(reports))
-        for _ in range(20):
-            await asyncio.sleep(0.001)
-            await runtime.start(graph, principal="me")  # news, whatever it is, wakes it
-        assert world.done == []
-        assert not following.done()
-        world.queues(desk={}).policy(allow="true")
-        await runtime.start(graph, principal="me")
-        assert (await following).status == "done"
-        await reports.aclose()
-    assert world.did == ["it"]
+    world.policy(allow="args.what != 'rm'")
+    pay, remove = (one(agent_of(world.act(), what=what), world.act(), name=what) for what in ("pay", "rm"))
+    async with world.runtime(pay) as runtime, world.runtime(remove) as other:
+        spoil(world)
+        for _ in range(2):
+            assert (await runtime.run("pay", principal="me")).status == "done"
+            assert (await other.run("rm", principal="me")).status == "failed"
+        shouts = [record for record in caplog.records if "the last good set stays in force" in record.message]
+        assert len(shouts) == 2 and all(record.levelname == "ERROR" for record in shouts)  # once, and not each time
+        for file in world.folder.glob("elsewhere"):
+            file.rename(world.policies)
+        if (world.policies / "main.yaml").is_dir():
+            (world.policies / "main.yaml").rmdir()
+        world.queues(desk={}).policy(allow="true", deny="args.what == 'pay'")
+        assert (await runtime.run("pay", principal="me")).status == "failed"
+    assert world.did == ["pay", "pay"]
+    await world.holds()
 
 
 async def test_a_policy_that_grants_nothing_denies(world: World) -> None:

@@ -173,6 +173,8 @@ def _print(bundle: str, found: Verification) -> None:
     click.echo(f"  {found.decisions} decisions made again from their facts and policies")
     click.echo(f"  {found.effects} effects, each with an allow verdict before it")
     click.echo(f"  {found.approvals} approvals: of exactly that call, in time, used once")
+    if found.activations:
+        click.echo(f"  {found.activations} activations of policy sets: signed, each newer, approved as it took")
     if found.rulings:
         click.echo(f"  {found.rulings} rulings signed by reviewers who might rule then")
     for note in found.notes[:5]:

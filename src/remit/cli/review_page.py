@@ -47,8 +47,12 @@ def _print_shown(view: dict[str, Any], shown: dict[str, Any], full: bool) -> Non
     widest = max((len(escaped(name)) for name in view["args"]), default=0)
     for name in view["args"]:
         _print_value(view, name, full=full, widest=widest)
+    if view["activation"]:
+        click.echo(f"\n{heading('about the activation')}")
+        about = [("does", value(shown["description"], longest)), ("asked by", value(shown["principal"], longest))]
+        return fields([*about, ("opened", moment(view["opened"])), ("digest", view["version"])])
     click.echo(f"\n{heading('about the call')}")
-    fields(
+    return fields(
         [
             ("does", value(shown["description"], longest) if shown["description"] else ""),
             ("asked by", f"agent {escaped(shown['agent'])}"),
@@ -174,17 +178,20 @@ def if_approved(view: dict[str, Any]) -> str:
     if view["shown"] is None:
         return "you can't: what there was to see was erased"
     what = "it is run again" if view["in_doubt"] else "the call runs, exactly as shown, once"
+    if view["activation"]:
+        what = f"`remit policy activate --review {view['review']}` puts exactly this set in force, once"
     if view["approvals"] + 1 < view["needed"]:
         return f"{view['needed'] - view['approvals'] - 1} more must approve it; then {what}"
-    return f"{what}, if policy still permits it" + (
-        ", and each group has its seats filled" if view["needed_of"] else ""
-    )
+    permitted = "if no other set is activated before" if view["activation"] else "if policy still permits it"
+    return f"{what}, {permitted}" + (", and each group has its seats filled" if view["needed_of"] else "")
 
 
 def if_denied(view: dict[str, Any]) -> str:
     """Returns what one more no does."""
     left = view["denials_needed"] - view["denials"] - 1
     first = f"{left} more must deny it; then " if left > 0 else ""
+    if view["activation"]:
+        return f"{first}this set is not activated on this request"
     return f"{first}the call never runs, and the agent is told your reason"
 
 

@@ -52,8 +52,13 @@ async def _act(review_id: str, behalf: str, key: str | None, store: str | None, 
         view = await review_view(journal, id)
     if as_json:
         return print_json([view])
-    click.echo(f"{heading('review ' + id)} is {mark(view['status'])}: {escaped(view['tool'])} in run {view['run']}")
-    if view["status"] in ("approved", "denied"):
+    where = f" in run {view['run']}" if view["run"] else ""
+    click.echo(f"{heading('review ' + id)} is {mark(view['status'])}: {escaped(view['tool'])}{where}")
+    if view["activation"] and view["status"] == "approved":
+        click.echo(f"  the set is put in force with `remit policy activate --review {id}`")
+    elif view["activation"] and view["status"] == "denied":
+        click.echo("  the set is not put in force")
+    elif view["status"] in ("approved", "denied"):
         click.echo(f"  the run goes on with `remit resume {view['run']}`, or by itself under `remit work`")
     elif view["rulings"]:
         click.echo(f"  {view['approvals']} of {view['needed']} have approved it as it stands")

@@ -147,6 +147,7 @@ def open_runtime(target: str, found: Settings) -> Runtime:
         anchor=found.anchor,
         packs=found.packs,
         secrets=kept_outside(found.secrets),
+        policy_keys=found.policy_keys,
     )
 
 

@@ -40,6 +40,7 @@ class Settings(BaseSettings):
     secrets: dict[str, str] = {}
     """Files that hold secrets, by name."""
     review_key: str = ""
+    policy_keys: tuple[str, ...] = ()
 
     @classmethod
     def settings_customise_sources(

@@ -13,7 +13,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import networkx as nx
 
@@ -132,7 +132,8 @@ class Task:
 class Graph:
     """A named, validated, immutable DAG of tasks, with the tools and fact providers they may use.
 
-    Its `detectors` are those of the user's own that `guardrails.yaml` may name.
+    Its `detectors` are those of the user's own that `guardrails.yaml` may name. Its runs follow the
+    policy set in force, or are `pinned` to the one they were started with.
 
     Raises:
         GraphError: no task, a duplicate or unusable id, an unknown name, a cycle, two tools of one name,
@@ -148,6 +149,7 @@ class Graph:
         facts: Iterable[FactProvider] = (),
         detectors: Iterable[Detector[Any]] = (),
         limit: int = 16,
+        policies: Literal["following", "pinned"] = "following",
     ) -> None:
         self.name = name
         self.place = f"graph `{name}`"
@@ -155,7 +157,10 @@ class Graph:
             raise GraphError(f"{self.place}: a name is letters, digits, `_`, `-` and `.`, no digit first")
         if limit < 1:
             raise GraphError(f"{self.place}: limit {limit}: at least one task must be able to run")
+        if policies not in ("following", "pinned"):
+            raise GraphError(f"{self.place}: policies `{policies}`: a run is `following` or `pinned`")
         self.limit = limit
+        self.policies = policies
         self.tasks = self._unique("task", ((task.id, task) for task in tasks))
         self.tools = self._unique("tool", ((tool.name, tool) for tool in tools))
         self.facts = self._unique("fact", ((provider.name, provider) for provider in facts))
@@ -217,7 +222,9 @@ class Graph:
 
     def document(self) -> dict[str, object]:
         """Returns the graph as JSON: what its digest is over."""
+        pinned = {"policies": self.policies} if self.policies == "pinned" else {}
         return {
+            **pinned,
             "name": self.name,
             "tasks": [
                 {

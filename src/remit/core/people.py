@@ -100,6 +100,8 @@ class People:
     queues: Mapping[str, Queue] = field(default_factory=dict)
     persons: Mapping[str, Person] = field(default_factory=dict)
     single_operator: bool = False
+    activation: str = ""
+    """The queue whose reviewers must approve the activation of another policy set; "" where nobody need."""
 
     def queue(self, name: str) -> Queue | None:
         """Returns a queue; calls in doubt have one even where no file describes it: every reviewer's."""
@@ -189,6 +191,7 @@ class Making:
         self.queues: dict[str, Queue] = {}
         self.persons: dict[str, Person] = {}
         self.single_operator = False
+        self.activation = ""
         self.queues_source: Source | None = None
         self._reviewers_source: Source | None = None
         self._files: dict[str, str] = {}
@@ -226,10 +229,11 @@ class Making:
 
     def people(self) -> People:
         """Returns what the files say together."""
-        return People(self.queues, self.persons, self.single_operator)
+        return People(self.queues, self.persons, self.single_operator, self.activation)
 
     def _take_queues(self, said: QueuesText) -> None:
         self.single_operator = said.single_operator
+        self.activation = said.policy.activation or ""
         self.queues = {name: _queue(name, queue) for name, queue in said.queues.items()}
         for name, queue in said.queues.items():
             if queue.on_expiry == "hand on" and not queue.hand_on_to and self.queues_source is not None:
@@ -245,6 +249,10 @@ class Making:
             self.problems += self._reviewers_source.problems[before:]
         if self.queues_source is not None and not self.queues_source.problems:
             before = len(self.queues_source.problems)
+            if self.activation and self.activation not in self.queues:
+                place = self.queues_source.value_at(("policy", "activation"))
+                hint = suggest(self.activation, self.queues)
+                self.queues_source.add(place, f"there is no queue `{self.activation}`", hint)
             for queue in self.queues.values():
                 if ("queues", queue.name) not in self.queues_source.keys:
                     continue
@@ -315,7 +323,7 @@ class Making:
     def _reached(self, escalated: Iterable[str]) -> set[str]:
         """The queues that a call can come to wait in."""
         found: set[str] = set()
-        left = [name for name in (*escalated, IN_DOUBT) if name in self.queues]
+        left = [name for name in (*escalated, IN_DOUBT, self.activation) if name in self.queues]
         while left:
             name = left.pop()
             found.add(name)

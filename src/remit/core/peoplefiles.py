@@ -136,8 +136,20 @@ class QueueText(Strict):
     )
 
 
+class ChangesText(Strict):
+    """Who must approve changes of the policy itself."""
+
+    activation: Name | None = Field(
+        None, description="The queue whose reviewers must approve before another policy set is activated."
+    )
+
+
 class QueuesText(Strict):
     """The file `queues.yaml`: the queues that rules escalate to."""
+
+    policy: ChangesText = Field(
+        default_factory=lambda: ChangesText(activation=None), description="Who must approve changes of the policy."
+    )
 
     single_operator: bool = Field(False, description="Whoever asked may also approve. Every entry made so says so.")
     queues: dict[Name, QueueText] = Field(default_factory=dict, description="Queues by name.")
@@ -181,6 +193,7 @@ class ReviewersText(Strict):
 
 
 MODELS: Final[dict[str, Any]] = {
+    "policy": ChangesText,
     "queues": QueueText,
     "reviewers": ReviewerText,
     "keys": KeyText,

@@ -246,6 +246,8 @@ def _check_proposal(state: ReviewState, entry: Entry, body: e.ReviewRuled) -> No
         raise _wrong(entry, "the queue doesn't permit to answer in the tool's place")
     if state.opened.in_doubt and proposes:
         raise _wrong(entry, "a call in doubt is run again as it is, or given up")
+    if state.opened.activation and proposes:
+        raise _wrong(entry, "a policy set is activated as it is, or not")
 
 
 def _claimed(state: ReviewState, entry: Entry, body: e.ReviewClaimed | e.ReviewReleased) -> ReviewState:

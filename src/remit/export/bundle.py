@@ -139,7 +139,7 @@ async def _streams_of(journal: Journal, runs: Sequence[str]) -> set[str]:
         wanted.add(f"run/{run}")
     for name in await journal.streams("review/"):
         opened = (await journal.read(name))[0].body
-        if isinstance(opened, ReviewOpened) and opened.run in runs:
+        if isinstance(opened, ReviewOpened) and (opened.run in runs or opened.activation):
             wanted.add(name)
     return wanted
 

@@ -3,10 +3,11 @@
     python -I verify.py [--key NAME+ID+BASE64]... [--checkpoint FILE]
 
 It checks each file's SHA-256, every entry's bytes and hash chain, the Merkle tree or the proofs, the signatures
-on checkpoint and manifest, every disclosed value against its commitment, and that no tool ran without an allow
-verdict for exactly that call before it, nor an approval counted twice, late, or for another call. It does not
-make the decisions again, nor check the signatures on rulings: `remit audit verify` does, and for one ruling
-`ssh-keygen -Y verify` (see README.txt). Exit codes: 0 it holds, 1 it doesn't, 2 it can't be read.
+on checkpoint, manifest and activations of policy sets, every disclosed value against its commitment, and that no
+tool ran without an allow verdict for exactly that call before it, under the policy set that was in force, nor an
+approval counted twice, late, or for another call. It does not make the decisions again, nor check the signatures
+on rulings: `remit audit verify` does, and for one ruling `ssh-keygen -Y verify` (see README.txt). Exit codes:
+0 it holds, 1 it doesn't, 2 it can't be read.
 
 Without --key, signatures are checked against the keys in the bundle: compare those with the ones you got elsewhere.
 """
@@ -297,6 +298,24 @@ def idempotency_key(digest: str) -> str:
     return hashlib.sha256(b"remit idempotency key v1\x00" + digest.encode()).hexdigest()[:40]
 
 
+def proposal_digest(body: dict[str, Any]) -> str:
+    """What the reviewers of an activation approve."""
+    names = ("by", "digest", "expires", "previous", "revision", "texts", "types")
+    said = {name: body.get(name, "") for name in names}
+    return hashlib.sha256(canonical({**said, "statement": "remit policy proposal v1"})).hexdigest()
+
+
+def sums_of(digest: str) -> dict[str, str] | None:
+    """SHA-256 of each file of the policy set in artifacts.jsonl; None where it isn't there."""
+    for _, line in lines("artifacts.jsonl"):
+        row = json.loads(line)
+        data = row["data"].encode() if row["digest"] == digest else b""
+        if data and hashlib.sha256(data).hexdigest() == digest:
+            files = json.loads(data)["files"]
+            return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()}
+    return None
+
+
 STATUS = {"allow": "intended", "escalate": "waiting", "deny": "refused"}
 STEPS = {
     **{("waiting", outcome): status for outcome, status in STATUS.items()},
@@ -316,7 +335,8 @@ KINDS = {
     "call.decided", "call.rejected", "call.decided_again", "call.refused", "call.settled", "call.in_doubt",
     "call.intended_again", "call.recorded", "review.opened", "review.ruled", "review.expired", "review.consumed",
     "review.withdrawn", "review.claimed", "review.released", "review.commented", "review.handed_on", "call.answered",
-    "policy.loaded", "store.exported", "store.erased", "store.key_added", "store.key_retired",
+    "policy.loaded", "policy.activated", "policy.kept",
+    "store.exported", "store.erased", "store.key_added", "store.key_retired",
 }  # fmt: skip
 
 
@@ -335,6 +355,12 @@ class Journal:
         self.used: dict[str, str] = {}
         self.effects = 0
         self.values: dict[str, Any] = {}
+        self.keys: dict[str, str] = {}
+        self.revision = 0
+        self.in_force: dict[str, Any] = {}
+        self.last: dict[str, Any] = {}
+        self.kept: set[tuple[str, str]] = set()
+        self.ends: dict[str, str] = {}
 
     def bad(self, place: str, what: str) -> None:
         if len(self.problems) < 1_000:
@@ -365,6 +391,8 @@ class Journal:
                 self.bad(place, f"{path}: a value that no entry commits to")
             if stream in self.over:
                 self.bad(place, "it comes after the end of its run")
+            if stream in ("policy", "store"):
+                self.policy(place, entry)
             self.meaning(place, stream, kind, entry["at"], body)
             self.forget(stream, kind, body)
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -373,7 +401,11 @@ class Journal:
     def meaning(self, place: str, stream: str, kind: str, at: str, body: dict[str, Any]) -> None:
         """Follows the calls: no effect without its verdict, no approval but for its call, in time and once."""
         if kind == "run.started":
-            self.runs[stream], self.calls[stream] = body, {}
+            self.runs[stream], self.calls[stream] = {**body, "worker": ""}, {}
+            if body.get("pinned") and self.in_force and body["policies"] != self.in_force["digest"]:
+                self.bad(place, "it is pinned to a policy set that was not in force")
+        elif kind == "run.owned":
+            self.runs[stream]["worker"] = body["worker"]
         elif kind == "review.opened":
             self.reviews[stream] = {
                 **body, "ruled": None, "consumed": False, "ended": False, "status": "open", "votes": [],
@@ -397,12 +429,14 @@ class Journal:
             self.reviews[stream]["ended"] = True
             self.reviews[stream]["consumed"] = kind == "review.consumed"
         elif kind == "call.decided":
+            self.under(place, self.runs[stream], at, body["verdict"]["policies"])
             self.decided(place, stream, body)
         elif kind in ("call.decided_again", "call.intended_again"):
             call = self.calls[stream][body["id"]]
             if kind == "call.decided_again" or body["because"] == "ruled":
                 self.approved(place, at, call, body, used=bool(body.get("key")))
             if kind == "call.decided_again":
+                self.under(place, self.runs[stream], at, body["verdict"]["policies"])
                 self.edited(place, stream, call, body)
                 call |= {"outcome": body["verdict"]["outcome"], "key": body.get("key", "")}
                 call["obliged"] = call["obliged"] + body["verdict"].get("obliged", [])
@@ -421,6 +455,78 @@ class Journal:
             call |= {"reviews": [body["review"]]} if kind == "call.in_doubt" else {"outcome": "deny"}
         elif kind == "call.settled":
             self.settled(place, stream, body)
+
+    def policy(self, place: str, entry: dict[str, Any]) -> None:
+        """Follows which policy set is in force: the newest activation that is signed, or what was loaded last."""
+        kind, body = entry["kind"], entry["body"]
+        if kind == "store.key_added":
+            self.keys[body["key"]] = place
+        elif kind == "store.key_retired":
+            self.keys.pop(body["key"], None)
+        elif kind == "policy.kept" and body["digest"] == self.in_force.get("digest"):
+            self.kept.add((body["worker"], body["kept"]))
+        elif kind in ("policy.loaded", "policy.activated"):
+            texts = hashlib.sha256(canonical(body["files"])).hexdigest()
+            if texts != body["digest"]:
+                self.bad(place, "its digest is not that of its files")
+            if kind == "policy.activated":
+                return self.activated(place, entry, body)
+            if self.in_force and body["digest"] != self.in_force["digest"]:
+                return self.bad(place, "another policy set is activated than the one that was loaded")
+            self.last = body
+        return None
+
+    def activated(self, place: str, entry: dict[str, Any], body: dict[str, Any]) -> None:
+        """Checks signature, revision, files and approval of an activation; one that fails puts nothing in force."""
+        before = len(self.problems)
+        said = {name: value for name, value in body.items() if name != "signature"}
+        text = canonical({**said, "prev": entry["prev"], "seq": entry["seq"]}).decode()
+        note = f"remit policy activation v1\n{text}\n\n{body.get('signature', '')}\n"
+        try:
+            open_note(note, list(self.keys))
+        except ValueError as error:
+            self.bad(place, f"its signature does not hold: {error}")
+        revision = body.get("revision", 0)
+        if revision <= self.revision:
+            self.bad(place, f"it is revision {revision}, and revision {self.revision} was activated before it")
+        self.revision = max(revision, self.revision)
+        if sums_of(body["texts"]) != body["files"]:
+            self.bad(place, "the files in artifacts.jsonl are not those that it lists")
+        queue, id = self.last.get("activation", ""), body.get("review", "")
+        review = self.reviews.get(f"review/{id}")
+        if queue and not id:
+            self.bad(place, f"the set in force says that queue {queue} must approve it, and nobody has")
+        elif id and (not review or not review["ruled"] or review["status"] != "approved" or id in self.used):
+            self.bad(place, f"there is no unused approval in review {id}")
+        elif (
+            id
+            and review
+            and not (
+                review.get("activation")
+                and review["digest"] == review["version"] == proposal_digest(body)
+                and entry["at"] < review["expires"]
+                and review["principal"] == body.get("by")
+                and queue in ("", review["queue"])
+            )
+        ):
+            self.bad(place, f"the approval in review {id} is for another set or queue, or had expired")
+        if id:
+            self.used[id] = place
+        if len(self.problems) == before:
+            self.in_force = self.last = body
+            self.kept = set()
+            self.ends[body["digest"]] = body.get("expires", "")
+
+    def under(self, place: str, run: dict[str, Any], at: str, policies: str) -> None:
+        """Checks that a decision was made under the set in force, or under the one that its run is pinned to."""
+        if run.get("pinned"):
+            held = policies == run["policies"]
+        else:
+            held = not self.in_force or policies == self.in_force["digest"] or (run["worker"], policies) in self.kept
+        if not held:
+            self.bad(place, "it was decided under another policy set than was in force for it")
+        if self.ends.get(policies) and at >= self.ends[policies]:
+            self.bad(place, "it was decided under a policy set that had expired")
 
     def ruled(self, place: str, stream: str, at: str, body: dict[str, Any]) -> None:
         """Counts a vote: one for each person, for the call as it stands. Signatures are not checked here."""

@@ -10,11 +10,15 @@ import msgspec
 import orjson
 
 from remit.bundles import UNFIT, Bundle, Payloads
-from remit.core.entries import PolicyLoaded
+from remit.core.entries import PolicyActivated, PolicyLoaded
 from remit.errors import BadInput
 from remit.policykit.backtest import KINDS, UNREAD, Loaded, Row
 
 _KINDS: Final = frozenset(KINDS)
+_SETS: Final[dict[str, type[PolicyLoaded]]] = {
+    "policy.loaded": PolicyLoaded,
+    "policy.activated": PolicyActivated,
+}
 
 
 class _Envelope(msgspec.Struct):
@@ -37,8 +41,8 @@ def bundle_loaded(bundle: Bundle) -> list[Loaded]:
         artifacts[hashlib.sha256(data).hexdigest()] = data
     found = []
     for _, line in bundle.lines("entries.jsonl"):
-        if b'"policy.loaded"' in line and (entry := _read(line)).kind == "policy.loaded":
-            body = msgspec.json.decode(entry.body, type=PolicyLoaded)
+        if b'"stream":"policy"' in line and (model := _SETS.get((entry := _read(line)).kind)):
+            body = msgspec.json.decode(entry.body, type=model)
             try:
                 texts = orjson.loads(artifacts[body.texts])["files"]
                 found.append(Loaded(body.digest, artifacts[body.types], texts))

@@ -9,10 +9,13 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final
 
+from remit.core.guardrailfile import FILES as GUARDRAILS
 from remit.core.lists import is_list, read_list
 from remit.core.obligations import in_words
+from remit.core.people import QUEUES, REVIEWERS
 from remit.core.policy import is_beside
 from remit.core.policyfiles import RuleText, read_policy
+from remit.core.purposes import PURPOSE_FILES
 from remit.core.yamltext import Number, read_yaml
 from remit.errors import PolicyError
 
@@ -74,7 +77,7 @@ def _rules(files: Mapping[str, str]) -> dict[str, RuleText]:
     problems = []
     found: dict[str, RuleText] = {}
     for name, text in files.items():
-        if is_beside(name) or is_list(name) or not _A_POLICY.search(text):
+        if not _is_policy(name, text):
             continue
         file = read_policy(name, text)
         problems += file.source.problems
@@ -82,6 +85,12 @@ def _rules(files: Mapping[str, str]) -> dict[str, RuleText]:
     if problems:
         raise PolicyError(tuple(problems))
     return found
+
+
+def _is_policy(name: str, text: str) -> bool:
+    """Whether a file has rules; queues.yaml may say `policy:`, too."""
+    special = name.rpartition("/")[2] in (*QUEUES, *REVIEWERS, *GUARDRAILS, *PURPOSE_FILES)
+    return not (is_beside(name) or is_list(name) or special) and bool(_A_POLICY.search(text))
 
 
 def _sentence(rule: RuleText) -> str:
@@ -259,7 +268,7 @@ def _others(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Differen
 def _keys(files: Mapping[str, str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, text in files.items():
-        if not (is_beside(name) or is_list(name)) and not _A_POLICY.search(text):
+        if not (is_beside(name) or is_list(name)) and not _is_policy(name, text):
             source, value = read_yaml(name, text)
             if source.problems:
                 raise PolicyError(tuple(source.problems))

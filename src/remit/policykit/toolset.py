@@ -24,7 +24,7 @@ from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 import jsonschema
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from remit.core.canonical import plain
+from remit.core.canonical import canonical, plain
 from remit.core.facts import root_types
 from remit.core.policy import PolicySet, load_policies
 from remit.core.policyfiles import suggest
@@ -75,6 +75,16 @@ def recorded_tools(types: bytes) -> Toolset:
         return Toolset(specs, facts, {name: row.get("findings", {}) for name, row in rows.items()})
     except (ValueError, KeyError, TypeError, AttributeError, ToolError) as error:
         raise Tampered(f"the tools that policies were checked against can't be read: {error}") from error
+
+
+def types_of(tools: Toolset) -> bytes:
+    """Returns tools as the journal keeps what policies were checked against; see `runtime.registry`."""
+    rows: dict[str, object] = {}
+    for name, spec in tools.specs.items():
+        facts = {fact: dict(schema) for fact, schema in tools.facts.get(name, {}).items()}
+        row: dict[str, object] = {"spec": spec.document(), "facts": facts}
+        rows[name] = {**row, "findings": dict(tools.findings[name])} if tools.findings.get(name) else row
+    return canonical(rows)
 
 
 # --- a file of tools -------------------------------------------------------------------------------------

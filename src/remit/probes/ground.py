@@ -132,7 +132,9 @@ class Ground:
 
     def runtime(self, graph: Graph, worker: str = "prober") -> Runtime:
         """A runtime as another process would have it: nothing is shared but the files and the clock."""
-        return Runtime(graph, store=self.url, policies=self.policies, ambient=self.clock, worker=worker)
+        return Runtime(
+            graph, store=self.url, policies=self.policies, keys=self.folder / "keys", ambient=self.clock, worker=worker
+        )
 
     async def waits(self, graph: Graph | None = None, principal: str = "me", **arguments: Any) -> Waiting:
         """Starts a run whose one call has to wait."""

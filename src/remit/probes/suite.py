@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from remit.probes import answers, forged, policies, quorum, rewritten, stops, timing
+from remit.probes import activations, answers, forged, policies, quorum, rewritten, stops, timing
 from remit.probes.ground import Ground
 from remit.runtime.ambient import System
 
-_MODULES = (policies, rewritten, forged, quorum, timing, answers, stops)
+_MODULES = (policies, rewritten, forged, quorum, timing, answers, stops, activations)
 
 
 @dataclass(frozen=True, slots=True)

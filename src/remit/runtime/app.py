@@ -15,11 +15,12 @@ from typing import Any
 from pydantic_core import PydanticSerializationError, ValidationError, to_jsonable_python
 
 from remit.core.canonical import canonical, digest_bytes
-from remit.core.entries import Commitment, Head, PolicyLoaded, RunStarted
+from remit.core.entries import Commitment, Head, RunStarted
 from remit.core.graph import Graph
 from remit.core.kernel import deadline, next_commands
 from remit.core.lifecycle import RunState, RunStatus, is_quarantined
 from remit.core.matching import words
+from remit.core.notes import VerifierKey
 from remit.core.policy import PolicySet
 from remit.core.tools import LABEL
 from remit.errors import (
@@ -38,7 +39,8 @@ from remit.logs import get
 from remit.runtime.ambient import Ambient, NeverBack, System, new_id, stamp, user
 from remit.runtime.checkpoints import Checkpoints
 from remit.runtime.gate import Gate
-from remit.runtime.guards import Guards, load_governed
+from remit.runtime.governing import Governing
+from remit.runtime.guards import load_governed
 from remit.runtime.keys import KeyRing
 from remit.runtime.load import load_reviews, load_run
 from remit.runtime.policyfolder import read_policies
@@ -60,8 +62,10 @@ class Runtime:
     """Runs graphs under a folder of policies, with a store for the journal.
 
     Use it as `async with Runtime(graph, policies="policies", store="sqlite:///remit.db") as runtime`.
-    Nothing runs where the policies are missing, broken or unreadable: entering raises PolicyError. `secrets` is where
-    the tools' are: a mapping, or what is asked by name; the environment (`REMIT_SECRET_<name>`) if not given.
+    Nothing runs where the policies are missing, broken or unreadable: entering raises PolicyError. Once the store has
+    an activation, that set is in force, and the folder is a draft; `policy_keys` are the public keys whose activations
+    count, those in the folder `keys` if not given. `secrets` is where the tools' are: a mapping, or
+    what is asked by name; the environment (`REMIT_SECRET_<name>`) if not given.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class Runtime:
         anchor: str = "",
         packs: Sequence[str] = (),
         secrets: Provider | None = None,
+        policy_keys: Sequence[str] = (),
         ambient: Ambient | None = None,
         worker: str = "",
     ) -> None:
@@ -82,26 +87,38 @@ class Runtime:
         self._folder = policies
         self._keys = KeyRing(keys)
         self._anchor = anchor
+        self._policy_keys = tuple(policy_keys)
+        self._pinned: dict[str, Gate] = {}
         self._ambient: Ambient = ambient or System()
         # A runtime's own: what one has handed out is taken out of what its tools return.
         self._secrets = Secrets(kept_outside({}) if secrets is None else secrets, self._ambient)
         self.worker = worker or f"{user()}@{socket.gethostname()}:{os.getpid()}:{new_id(self._ambient)[:4]}"
 
     async def __aenter__(self) -> Runtime:
-        self._texts = read_policies(self._folder, self._packs)
-        policies, guards = self._load_policies(self._texts)
         async with AsyncExitStack() as opening:
-            self.journal = await opening.enter_async_context(await Journal.open(self._store))
+            self.journal = await opening.enter_async_context(await self._opened())
             self._ambient = NeverBack(self._ambient, await self.journal.latest())
             self._leases = Leases(self.journal)
             self.projections = Projections(self.journal)
             self._checkpoints = Checkpoints(self.journal, self._keys, self._ambient, self._anchor)
             await self._checkpoints.check_anchor()
-            self._gate = Gate(self.journal, self._registry, policies, self._ambient, guards, self._secrets)
-            await self._record_policies(policies, guards)
+            self._governing = Governing(
+                self.journal, self._registry, self._ambient, self.worker, folder=str(self._folder), packs=self._packs,
+                ring=self._keys, trusted=[VerifierKey.parse(key) for key in self._policy_keys],
+            )  # fmt: skip
+            now = await self._governing.begin()
+            self._gate = Gate(self.journal, self._registry, now, self._ambient, self._secrets, self._governing)
             await opening.enter_async_context(_beside(self._checkpoints.keep()))
             self._open = opening.pop_all()
         return self
+
+    async def _opened(self) -> Journal:
+        """Opens the store; a new one only where there are policies to run under."""
+        try:
+            return await Journal.open(self._store, create=False)
+        except SettingsError:
+            load_governed(self._folder, read_policies(self._folder, self._packs), self._registry, self._ambient)
+            return await Journal.open(self._store)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -116,42 +133,21 @@ class Runtime:
         return self._gate.policies
 
     async def reload_policies(self) -> None:
-        """Reads the folder again, and records the set where it has changed. Raises PolicyError; then nothing runs."""
-        texts = read_policies(self._folder, self._packs)
-        if texts == self._texts:
-            return
-        policies, guards = self._load_policies(texts)
-        if policies.digest != self.policies.digest:
-            await self._record_policies(policies, guards)
-            get().warning("policies changed", digest=policies.digest[:12])
-            self._gate.govern(policies, guards)
-        self._texts = texts  # last: where recording them failed, they are read again the next time
+        """Looks whether another set is in force: activated, or without any activation, in the folder.
 
-    def _load_policies(self, texts: Mapping[str, str]) -> tuple[PolicySet, Guards]:
-        return load_governed(self._folder, texts, self._registry, self._ambient)
+        What is refused changes nothing in a worker that runs: the last good set stays, and the log has an error.
+        """
+        self._gate.govern(await self._governing.reload())
 
-    async def _record_policies(self, policies: PolicySet, guards: Guards) -> None:
-        """Appends what is in force, unless it is what the journal says already."""
-        artifacts = (
-            _artifact("policies", canonical({"files": dict(policies.texts)})),
-            _artifact("types", self._registry.types(guards.schemas)),
-        )
-        body = PolicyLoaded(
-            policies.digest,
-            dict(policies.files),
-            artifacts[1].digest,
-            artifacts[0].digest,
-            policies.single_operator,
-        )
-        while True:
-            entries = await self.journal.read("policy")
-            if entries and entries[-1].body == body:
-                return
-            head = entries[-1].head if entries else Head()
-            sealed = Draft("policy", head, self._ambient).seal(self.worker, body)
-            with suppress(Conflict):
-                await self.journal.append(Append((sealed,), (), artifacts))
-                return
+    async def _gate_of(self, state: RunState) -> Gate:
+        """The gate of a run: one that is pinned has one of its own, under the set that it was started with."""
+        started = state.started
+        if not started.pinned:
+            return self._gate
+        if started.policies not in self._pinned:
+            governed = await self._governing.pinned(started.policies)
+            self._pinned[started.policies] = Gate(self.journal, self._registry, governed, self._ambient, self._secrets)
+        return self._pinned[started.policies]
 
     # --- runs ---
 
@@ -181,17 +177,28 @@ class Runtime:
             raise BadInput(f"the run's input has no JSON form: {error}") from error
         _check_input(known, plain)
         run = new_id(self._ambient)
-        draft = Draft(f"run/{run}", Head(), self._ambient)
-        body = RunStarted(
-            run, known.name, known.digest, principal, user(), target, self.policies.digest,
-            draft.commit("/input", plain), _endorsed(draft, known, endorse, labels or {}), purpose,
-        )  # fmt: skip
         artifacts = (
             _artifact("graph", known.bytes),
             *(_artifact("tool", tool.spec.bytes) for tool in known.tools.values()),
         )
-        await self.journal.append(Append((draft.seal(self.worker, body),), tuple(draft.payloads), artifacts))
-        return run
+        while True:
+            draft = Draft(f"run/{run}", Head(), self._ambient)
+            pinned = known.policies == "pinned"
+            now = await self._governing.reload() if pinned else self._governing.now
+            body = RunStarted(
+                run, known.name, known.digest, principal, user(), target, now.policies.digest,
+                draft.commit("/input", plain), _endorsed(draft, known, endorse, labels or {}), purpose, pinned,
+            )  # fmt: skip
+            sealed = draft.seal(self.worker, body)
+            # Nobody is pinned to a set that isn't in force any more.
+            unchanged = (("policy", now.head),) if pinned and now.head is not None else ()
+            try:
+                await self.journal.append(Append((sealed,), tuple(draft.payloads), artifacts, unchanged))
+            except Conflict:
+                if not pinned:
+                    raise
+                continue
+            return run
 
     async def run(
         self,
@@ -218,12 +225,13 @@ class Runtime:
             UnknownId: there is no such run.
             OwnershipLost: another worker is driving it.
             ReplayMismatch: the agents no longer do what the journal says.
-            PolicyError: the policies are broken now.
+            PolicyError: the policy set in force has expired.
             RunError: its purpose isn't there any more, or its code is another.
         """
         await self.reload_policies()
         state = await load_run(self.journal, run)
-        self._check_purpose(state)
+        gate = await self._gate_of(state)
+        _check_purpose(state, gate.policies)
         graph = self._graph_of(state)
         for _ in range(_REDRIVES):
             if not await self._has_work(graph, state) and not (wait and state.status is RunStatus.RUNNING):
@@ -231,7 +239,7 @@ class Runtime:
             async with self._leased(run):
                 stream = await take(self.journal, self._ambient, state, self.worker)
                 try:
-                    report = await self._drive(graph, stream, wait)
+                    report = await self._drive(gate, graph, stream, wait)
                     await self._checkpoint()
                     return report
                 except Conflict:
@@ -239,7 +247,9 @@ class Runtime:
                     state = await load_run(self.journal, run)
                     if state.worker != self.worker:
                         raise OwnershipLost(f"run `{run}` was taken over by {state.worker}") from None
-        raise RunError(f"run `{run}`: its reviews change faster than they can be read: resume it again")
+        raise RunError(
+            f"run `{run}`: its reviews, or the policies, change faster than they can be read: resume it again"
+        )
 
     async def _checkpoint(self) -> None:
         """At the end of a going; that the anchor can't be reached doesn't undo what was done."""
@@ -248,17 +258,17 @@ class Runtime:
         except SettingsError as error:
             get().error("checkpoint not anchored", error=str(error))
 
-    async def _drive(self, graph: Graph, stream: RunStream, wait: bool) -> RunReport:
+    async def _drive(self, gate: Gate, graph: Graph, stream: RunStream, wait: bool) -> RunReport:
         position = await self.journal.position()
         while True:
-            drive = Drive(self._gate, self._registry, graph, stream)
+            drive = Drive(gate, self._registry, graph, stream)
             report = await drive.drive()
             if report.status != "waiting" or not wait:
                 return report
             await self._until_news(position, deadline(stream.state, stream.reviews))
             position = await self.journal.position()
             await self.reload_policies()
-            self._check_purpose(stream.state)
+            _check_purpose(stream.state, gate.policies)
             await drive.refresh()
 
     async def work(self, *, once: bool = False) -> AsyncGenerator[RunReport]:
@@ -279,7 +289,7 @@ class Runtime:
                 except PolicyError as error:
                     if once:
                         raise
-                    get().error("nothing runs: the policies are broken", error=str(error))
+                    get().error("nothing runs", error=str(error))
                 except (RunError, Tampered, NewerJournal) as error:
                     get().error("run stopped", run=run, error=str(error))
             if worked:
@@ -318,17 +328,6 @@ class Runtime:
     async def _has_work(self, graph: Graph, state: RunState) -> bool:
         reviews = await load_reviews(self.journal, state)
         return bool(next_commands(graph, state, reviews, stamp(self._ambient.now())))
-
-    def _check_purpose(self, state: RunState) -> None:
-        """A run that was for something goes on only while it is there: without purposes.yaml nothing limits it."""
-        started = state.started
-        running = state.status is RunStatus.RUNNING
-        if (
-            started.purpose
-            and running
-            and (refusal := self.policies.purposes.refusal(started.purpose, started.principal))
-        ):
-            raise RunError(f"run `{state.run}`: {refusal}")
 
     async def _report(self, graph: Graph, state: RunState) -> RunReport:
         reviews = await load_reviews(self.journal, state)
@@ -403,6 +402,14 @@ async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
                 working.cancel()
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from errors
+
+
+def _check_purpose(state: RunState, policies: PolicySet) -> None:
+    """A run that was for something goes on only while it is there: without purposes.yaml nothing limits it."""
+    started = state.started
+    running = state.status is RunStatus.RUNNING
+    if started.purpose and running and (refusal := policies.purposes.refusal(started.purpose, started.principal)):
+        raise RunError(f"run `{state.run}`: {refusal}")
 
 
 def _check_input(graph: Graph, data: bytes) -> None:

@@ -39,13 +39,14 @@ from remit.core.provenance import flow_of
 from remit.core.reviews import ReviewState, ReviewStatus
 from remit.core.tools import Call, Repeat, ToolSpec, call_digest, idempotency_key
 from remit.core.typed import Invocation, Tool
-from remit.errors import InvalidArguments, Tampered, TooLarge
+from remit.errors import InvalidArguments, PolicyError, Problem, Tampered, TooLarge
 from remit.logs import get, is_on
 from remit.runtime.ambient import Ambient
 from remit.runtime.answers import denied, failed, refusal
 from remit.runtime.drafts import Ask, open_in_doubt, open_reviews, said, write_call, write_change, write_verdict
 from remit.runtime.edits import Proposed, answer_of, proposed
-from remit.runtime.guards import Guarded, Guards, Looked, covered, for_purpose
+from remit.runtime.governing import Governed, Governing
+from remit.runtime.guards import Guarded, Looked, covered, for_purpose
 from remit.runtime.invoke import Invoked, Invoker
 from remit.runtime.lineage import FlowUse, keep_lineage
 from remit.runtime.outside import cause, in_thread, words
@@ -88,24 +89,44 @@ class Gate:
     """Every tool call of every run of a process goes through `call`."""
 
     def __init__(
-        self, journal: Journal, registry: Registry, policies: PolicySet, ambient: Ambient, guards: Guards | None = None,
-        secrets: Secrets | None = None,
+        self, journal: Journal, registry: Registry, governed: Governed, ambient: Ambient,
+        secrets: Secrets | None = None, governing: Governing | None = None,
     ) -> None:  # fmt: skip
+        """`governing` says whether another set is in force since; without it, this one is to the end."""
         self._journal = journal
         self._registry = registry
         self._ambient = ambient
         self._invoker = Invoker(registry.tools, ambient, secrets or Secrets({}, ambient))
         self._specs = {spec.name: spec for spec in registry.specs}
-        self.govern(policies, guards or Guards((), ambient))
+        self._governing = governing
+        self.govern(governed)
 
     @property
     def policies(self) -> PolicySet:
         """The policy set in force."""
         return self._policies
 
-    def govern(self, policies: PolicySet, guards: Guards) -> None:
+    def govern(self, governed: Governed) -> None:
         """Puts a policy set in force, with the guardrails it was checked against."""
-        self._policies, self._guards, self._flow = policies, guards, FlowUse(policies)
+        if governed.policies is not getattr(self, "_policies", None):
+            self._policies, self._guards, self._flow = governed.policies, governed.guards, FlowUse(governed.policies)
+        self._expires = governed.expires
+        self._unchanged = (("policy", governed.head),) if governed.head is not None else ()
+
+    async def _moved(self, stream: RunStream) -> bool:
+        """Whether another set is in force than when the last wait began: then what was looked at is looked at again.
+
+        Raises:
+            PolicyError: the set in force has expired: nothing runs.
+        """
+        moved = self._governing is not None and await self._governing.moved()
+        if self._governing is not None:
+            self.govern(self._governing.now)
+        if self._expires and stream.now() >= self._expires:
+            expired = Problem("", 0, 0, f"the policy set in force expired at {self._expires}", "activate another")
+            stream.break_(PolicyError((expired,)))
+            stream.check()
+        return moved
 
     async def call(self, stream: RunStream, ask: Ask) -> bytes:
         """Governs one call and returns its result as canonical bytes.
@@ -140,8 +161,11 @@ class Gate:
             decided.obliged.covered,
         )
         try:
-            # What was changed is kept in memory: a call that waits is decided again with it.
-            written = stream.enqueue(draft, f"agent:{ask.agent}", body, others=opened, keep=bool(edited))
+            # What was changed is kept in memory: a call that waits is decided again with it. It is stored under the set
+            # in force, or not at all: the append fails where another one was activated just now.
+            written = stream.enqueue(
+                draft, f"agent:{ask.agent}", body, others=opened, unchanged=self._unchanged, keep=bool(edited)
+            )
         except TooLarge as error:
             raise await self._rejected(stream, ask, str(error)) from error
         await asyncio.shield(written)  # THE COMMIT POINT. If this raises, nothing has happened.
@@ -202,7 +226,9 @@ class Gate:
         # The approval is used up in the same append that records the intent: there is no second use.
         used = self._consume(stream, waiting) if allowed else self._withdraw(stream, waiting, "decided", body.reviews)
         # An edit is kept in memory: a call that waits on is decided again with it.
-        written = stream.enqueue(draft, f"agent:{ask.agent}", body, others=(*opened, *used), keep=True)
+        written = stream.enqueue(
+            draft, f"agent:{ask.agent}", body, others=(*opened, *used), unchanged=self._unchanged, keep=True
+        )
         await asyncio.shield(written)  # THE COMMIT POINT of an approved call.
         _tell("decided again", ask.tool, verdict, body.reviews)
         if verdict.outcome is Outcome.DENY:
@@ -298,10 +324,12 @@ class Gate:
     async def _seen(self, stream: RunStream, ask: Ask, tool: ToolSpec, args: Mapping[str, object]) -> Seen:
         """Asks everybody outside; and sees to it that the run's lineage is there, where a rule looks at it."""
         values = await self._asked(stream, ask, tool, args)
-        seen = Seen(args, values, await self._guards.look(tool.name, args))
-        if self._flow.any and stream.lineage is None:
-            await keep_lineage(stream, self._specs)
-        return seen
+        while True:
+            seen = Seen(args, values, await self._guards.look(tool.name, args))
+            if self._flow.any and stream.lineage is None:
+                await keep_lineage(stream, self._specs)
+            if not await self._moved(stream):
+                return seen
 
     async def _decided(
         self, stream: RunStream, ask: Ask, tool: Tool[..., object], args: Mapping[str, object]
@@ -309,6 +337,7 @@ class Gate:
         """Captures and decides, in the step in which it returns; a call that obligations change, as changed, too."""
         first = runs = await self._seen(stream, ask, tool.spec, args)
         for _ in range(_ROUNDS):
+            under = self._policies
             facts = self._capture(stream, ask, tool.spec, first)
             asked = facts.document()
             obliged = as_obliged(tool.spec, asked, args, self.policies)
@@ -321,6 +350,8 @@ class Gate:
                 return Decided(obliged, facts, document, first.looked.found, asked)
             await self._fits(stream, ask, tool, obliged)
             runs = await self._seen(stream, ask, tool.spec, obliged.args)
+            if self._policies is not under:
+                first = runs = await self._seen(stream, ask, tool.spec, args)
         raise await self._rejected(stream, ask, f"what `{tool.name}` is obliged to be changes all the time")
 
     async def _fits(self, stream: RunStream, ask: Ask, tool: Tool[..., object], obliged: Obliged) -> None:

@@ -11,14 +11,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 import msgspec
-import orjson
 
 from remit.core.canonical import canonical
 from remit.core.entries import (
     Commitment,
     Fact,
     Head,
-    PolicyLoaded,
     ReviewClaimed,
     ReviewCommented,
     ReviewHandedOn,
@@ -27,12 +25,13 @@ from remit.core.entries import (
     commitments,
     unseal,
 )
-from remit.core.people import IN_DOUBT, People, deadline, read_people
+from remit.core.people import IN_DOUBT, People, deadline
 from remit.core.reading import codes
 from remit.core.reviews import ReviewState, ReviewStatus, apply_review, is_expired
 from remit.core.rulings import answer_digest, groups_of, may_not_rule, statement, unsound
 from remit.errors import BadInput, Claimed, Conflict, JournalError, NotEntitled, Stale, Tampered
 from remit.runtime.ambient import Ambient, NeverBack, stamp
+from remit.runtime.force import look, people_of
 from remit.runtime.load import load_review
 from remit.runtime.proposals import edited_call, fitting_answer, standing_arguments
 from remit.runtime.signing import Signer
@@ -88,14 +87,10 @@ class Said:
 
 async def in_force(journal: Journal) -> InForce:
     """Returns the policy set in force. Raises BadInput: the journal has none, or Tampered."""
-    loaded = await journal.read("policy")
-    body = loaded[-1].body if loaded else None
-    if not isinstance(body, PolicyLoaded):
+    force = await look(journal)
+    if force.said is None:
         raise BadInput("no policy was ever in force in this store: run something first")
-    artifact = await journal.artifact(body.texts)
-    if artifact is None:
-        raise Tampered(f"policy set {body.digest[:12]}: its files are not in the store")
-    return InForce(loaded[-1].head, body.digest, read_people(orjson.loads(artifact.data)["files"]))
+    return InForce(force.head, force.said.digest, await people_of(journal, force.said))
 
 
 async def whoever_has(journal: Journal, ambient: Ambient, signer: Signer | None, user: str) -> Reviewer:

@@ -112,12 +112,14 @@ class RunStream:
         *,
         others: tuple[tuple[Draft, Sealed], ...] = (),
         artifacts: tuple[Artifact, ...] = (),
+        unchanged: tuple[tuple[str, Head], ...] = (),
         keep: bool = False,
     ) -> asyncio.Future[None]:
         """Folds the entry in and hands it to the writer, in one step; the future is done after COMMIT.
 
         Args:
             others: entries of review streams, all or nothing with this one.
+            unchanged: streams whose head must be this for it to be stored.
             keep: remember this entry's payloads, for a later `value`.
 
         Raises:
@@ -137,7 +139,7 @@ class RunStream:
         payloads = (*draft.payloads, *(payload for other, _ in others for payload in other.payloads))
         if keep:
             self._payloads.update({(payload.seq, payload.path): payload for payload in draft.payloads})
-        future = self.journal.enqueue(Append((sealed, *reviews.values()), payloads, artifacts))
+        future = self.journal.enqueue(Append((sealed, *reviews.values()), payloads, artifacts, unchanged))
         future.add_done_callback(self._written)
         self._last = future
         return future

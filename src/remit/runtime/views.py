@@ -122,6 +122,7 @@ async def review_view(journal: Journal, review: str) -> dict[str, Any]:
         "claimed_by": state.claimed.reviewer if state.claimed else "",
         "claimed_until": state.claimed.until if state.claimed else "",
         "priority": opened.priority,
+        "activation": opened.activation,
     }
 
 

@@ -18,7 +18,7 @@ from remit.core.reviews import ReviewState, ReviewStatus
 from remit.errors import NewerJournal, Tampered, UnknownId
 from remit.store.journal import Journal
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Of the rows below: raise it whenever what they hold changes, and stores fold anew by themselves."""
 
 QUARANTINED: Final = "quarantined"
@@ -69,6 +69,7 @@ class ReviewRow(msgspec.Struct, frozen=True):
     approvals: int = 0
     """How many have approved it as it stands, and how many must."""
     needed: int = 1
+    activation: bool = False
 
     @property
     def open(self) -> bool:
@@ -195,6 +196,7 @@ def _summary(state: State | None) -> RunRow | ReviewRow | None:
             claimed_until=state.claimed.until if state.claimed else "",
             approvals=len(state.approving),
             needed=state.terms.approvals,
+            activation=state.opened.activation,
         )
     return None
 

@@ -17,6 +17,8 @@ _COMMANDS = {
     "ask": ("analysing", "Ask whether there is a call for which a condition holds."),
     "backtest": ("backtesting", "Decide recorded calls again under other policies."),
     "shadow": ("shadowing", "Say what rules in mode shadow would have done."),
+    "activate": ("activating", "Put a policy set in force."),
+    "log": ("history", "Say who changed the policies, when and why."),
 }
 
 

@@ -38,24 +38,25 @@ async def diff(ctx: click.Context, old: str, new: str | None, store: str | None,
     Exit codes: 0 they mean the same, 1 they differ, 2 one can't be read.
     """
     found = settings(store=store)
-    differences = compare(await _files(found, old), await _files(found, new or found.policies))
+    differences = compare(await files_of(found, old), await files_of(found, new or found.policies))
     if as_json:
         print_json(one.row() for one in differences)
     else:
         for one in differences:
-            _show(one)
+            show_difference(one)
         if not differences:
             click.echo("they mean the same", err=True)
     ctx.exit(1 if differences else 0)
 
 
-def _show(one: Difference) -> None:
+def show_difference(one: Difference) -> None:
+    """Prints a difference."""
     click.echo(f"{_SIGNS[one.change]} {heading(one.name)}  {one.change}: {one.direction.value}")
     for words in one.words:
         click.echo(folded(escaped(words), "    "))
 
 
-async def _files(found: Settings, name: str) -> dict[str, str]:
+async def files_of(found: Settings, name: str) -> dict[str, str]:
     """Returns the files that a folder, a git ref or a digest names, in this order."""
     if Path(name).is_dir():
         return read_policies(name, found.packs)

@@ -100,6 +100,12 @@ def _guarded(found: Settings, files: Mapping[str, str], tools: Toolset) -> tuple
     return replace(tools, findings=findings, look=guards.look_now), guards
 
 
+def tools_for(found: Settings, files: Mapping[str, str], app: str | None) -> tuple[Toolset, Guards | None]:
+    """Returns the tools that files are checked against, and their guardrails; see `open_folder`."""
+    described = _described(found, files, app, None)
+    return (described, None) if described is not None else _of_app(found, files)
+
+
 def _described(found: Settings, files: Mapping[str, str], app: str | None, tools: str | None) -> Toolset | None:
     """Returns the tools that a file describes, None where they are the app's."""
     if tools is not None:

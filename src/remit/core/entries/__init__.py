@@ -21,6 +21,8 @@ from remit.core.entries.facts import (
     VerdictRecord,
 )
 from remit.core.entries.policies import (
+    PolicyActivated,
+    PolicyKept,
     PolicyLoaded,
 )
 from remit.core.entries.reviews import (
@@ -100,6 +102,8 @@ __all__ = [
     "Outcome",
     "Owned",
     "Payload",
+    "PolicyActivated",
+    "PolicyKept",
     "PolicyLoaded",
     "Recorded",
     "ReviewClaimed",

@@ -45,6 +45,8 @@ class ReviewOpened(Fact, frozen=True):
     starter: str = ""
     agent: str = ""
     priority: int = 0
+    activation: bool = False
+    """It is about the activation of a policy set, and of no call; `digest` is the proposal's."""
 
 
 class ReviewClaimed(Fact, frozen=True):

@@ -22,6 +22,8 @@ class RunStarted(Fact, frozen=True):
     """Sources that the principal endorses in advance, and labels of the input, where there are any."""
     purpose: str = ""
     """What the principal started it for, of purposes.yaml."""
+    pinned: bool = False
+    """It is decided under `policies` to its end, whatever is activated meanwhile; its graph says so."""
 
 
 class Owned(Fact, frozen=True):
