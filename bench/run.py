@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SCRIPTS = ("decide", "gate", "append", "verify", "guardrails", "backtest")
+SCRIPTS = ("decide", "gate", "append", "verify", "guardrails", "backtest", "reviews")
 
 
 def machine() -> str:

@@ -8,10 +8,11 @@ import click
 
 from remit.cli.output import print_json, print_table, value
 from remit.cli.settings import asynchronous, json_option, settings, store_option
-from remit.runtime.ambient import System
+from remit.runtime.ambient import System, stamp
 from remit.runtime.queuestats import By, queue_rows, queue_stats
 from remit.runtime.rulings import in_force
 from remit.store.journal import Journal
+from remit.store.projections import Projections
 
 
 @click.group()
@@ -26,7 +27,8 @@ def queue() -> None:
 async def list_(store: str | None, as_json: bool) -> None:
     """List the queues of the policy in force: who rules there, on which terms, and what waits."""
     async with await Journal.open(settings(store=store).store, create=False) as journal:
-        rows = queue_rows(await in_force(journal), await queue_stats(journal, System(), "queue"))
+        found = await Projections(journal).reviews(open_only=True)
+        rows = queue_rows(await in_force(journal), found, stamp(System().now()))
     if as_json:
         return print_json(rows)
     columns = ("QUEUE", "OPEN", "CLAIMED", "OLDEST", "APPROVALS", "TIME TO LIVE", "THEN", "REVIEWERS")

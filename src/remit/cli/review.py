@@ -46,24 +46,29 @@ def review() -> None:
 
 @review.command("list")
 @click.option("--all", "all_", is_flag=True, help="Closed ones too.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=100, metavar="N", help="At most so many rows; 100 if not given."
+)
 @store_option
 @json_option
 @asynchronous
-async def list_(all_: bool, store: str | None, as_json: bool) -> None:
-    """List the reviews that wait, the oldest first."""
+async def list_(all_: bool, limit: int, store: str | None, as_json: bool) -> None:
+    """List the reviews that wait, the oldest first. JSON has all of them."""
     async with await Journal.open(settings(store=store).store, create=False) as journal:
         found = await Projections(journal).reviews(open_only=not all_)
         if as_json:
             return print_json(msgspec.to_builtins(row) for row in found)
         rows = []
         now = System().now()
-        for row in found:
+        for row in found[:limit]:
             shown = None if row.problem else (await review_view(journal, row.review))["shown"]
             reasons = shown["reasons"] if shown else ["[erased]"]
             rest = until(row.expires, now) if row.open else row.reviewer
             rows.append((row.review, row.status, row.queue, row.tool, rest, row.problem or "; ".join(reasons)))
     columns = ("REVIEW", "STATUS", "QUEUE", "TOOL", "RULED BY" if all_ else "EXPIRES", "WHY")
     print_table(columns, rows, "nothing waits for a review")
+    if len(found) > limit:
+        click.echo(f"and {len(found) - limit:,} more: see --limit, or take the next with `remit review next`", err=True)
     return None
 
 

@@ -37,6 +37,7 @@ from remit.errors import (
 )
 from remit.logs import get
 from remit.runtime.ambient import Ambient, NeverBack, System, new_id, stamp, user
+from remit.runtime.candidates import Candidates
 from remit.runtime.checkpoints import Checkpoints
 from remit.runtime.gate import Gate
 from remit.runtime.governing import Governing
@@ -100,6 +101,7 @@ class Runtime:
             self._ambient = NeverBack(self._ambient, await self.journal.latest())
             self._leases = Leases(self.journal)
             self.projections = Projections(self.journal)
+            self._candidates = Candidates(self.projections, self._leases)
             self._checkpoints = Checkpoints(self.journal, self._keys, self._ambient, self._anchor)
             await self._checkpoints.check_anchor()
             self._governing = Governing(
@@ -292,7 +294,7 @@ class Runtime:
                     get().error("nothing runs", error=str(error))
                 except (RunError, Tampered, NewerJournal) as error:
                     get().error("run stopped", run=run, error=str(error))
-            if worked:
+            if worked or not self._candidates.all_seen:
                 continue
             if once:
                 return
@@ -309,21 +311,25 @@ class Runtime:
     async def _ready(self) -> list[str]:
         """Runs of this app that nobody drives and that can go on."""
         ready = []
-        for row in await self.projections.runs():
-            if row.status != RunStatus.RUNNING or row.graph not in self._registry.graphs:
-                continue
+        for run in await self._candidates.next(self._ambient.now()):
             try:
-                if await self._is_ready(row.run, self._graph(row.graph)):
-                    ready.append(row.run)
+                if await self._is_ready(run):
+                    ready.append(run)
             except (Tampered, NewerJournal) as error:
-                get().error("run can't be read", run=row.run, error=str(error))
+                get().error("run can't be read", run=run, error=str(error))
         return ready
 
-    async def _is_ready(self, run: str, graph: Graph) -> bool:
+    async def _is_ready(self, run: str) -> bool:
         state = await load_run(self.journal, run)
-        if is_quarantined(state) or state.started.graph_digest != graph.digest:
+        graph = self._registry.graphs.get(state.started.graph)
+        if graph is None or state.status is not RunStatus.RUNNING or is_quarantined(state):
             return False
-        return await self._has_work(graph, state) and await self._is_free(run)
+        if state.started.graph_digest != graph.digest or not await self._has_work(graph, state):
+            return False
+        if await self._is_free(run):
+            return True
+        self._candidates.is_busy(run)
+        return False
 
     async def _has_work(self, graph: Graph, state: RunState) -> bool:
         reviews = await load_reviews(self.journal, state)

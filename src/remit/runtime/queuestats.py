@@ -18,11 +18,12 @@ from remit.core.entries import (
 )
 from remit.core.lifecycle import fold
 from remit.core.reading import is_too_fast
-from remit.core.reviews import ReviewState, is_expired
+from remit.core.reviews import ReviewState, ReviewStatus, is_expired
 from remit.errors import NewerJournal, Tampered
 from remit.runtime.ambient import Ambient, stamp
 from remit.runtime.rulings import InForce
 from remit.store.journal import Journal
+from remit.store.projections import ReviewRow
 
 By = Literal["queue", "reviewer", "rule"]
 _SHOWN: Final = (0, "/shown")
@@ -167,13 +168,16 @@ def _between(start: str, end: str) -> float:
     return max((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds(), 0.0)
 
 
-def queue_rows(force: InForce, stats: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns a row for each queue of the policy in force, with its terms and what waits in it now."""
-    found = {row["name"]: row for row in stats}
+def queue_rows(force: InForce, reviews: Iterable[ReviewRow], now: str) -> list[dict[str, Any]]:
+    """Returns a row for each queue of the policy in force, with its terms and what of `reviews` waits there now."""
+    waiting: dict[str, list[ReviewRow]] = defaultdict(list)
+    for row in reviews:
+        if row.status in (ReviewStatus.OPEN, ReviewStatus.CLAIMED):
+            waiting[row.queue].append(row)
     people = force.people
     rows = []
-    for name in sorted({*people.queues, *(name for name, row in found.items() if row["open"])}):
-        queue, counted = people.queue(name), found.get(name, {})
+    for name in sorted({*people.queues, *waiting}):
+        queue, here = people.queue(name), waiting[name]
         rows.append(
             {
                 "queue": name,
@@ -182,9 +186,9 @@ def queue_rows(force: InForce, stats: Iterable[dict[str, Any]]) -> list[dict[str
                 "approvals": queue.terms.approvals if queue else 0,
                 "ttl": queue.ttl if queue else 0,
                 "then_to": queue.terms.next if queue else "",
-                "open": counted.get("open", 0),
-                "claimed": counted.get("claimed", 0),
-                "oldest": counted.get("oldest", 0.0),
+                "open": len(here),
+                "claimed": sum(now < row.claimed_until for row in here),
+                "oldest": round(max((_between(row.opened, now) for row in here), default=0.0), 3),
             }
         )
     return rows

@@ -90,6 +90,17 @@ _PUT_RUN: Final = "INSERT OR REPLACE INTO runs (run, summary) VALUES (?, ?)"
 _PUT_REVIEW: Final = "INSERT OR REPLACE INTO reviews (review, open, summary) VALUES (?, ?, ?)"
 _RUNS: Final = "SELECT summary FROM runs"
 _REVIEWS: Final = "SELECT summary FROM reviews WHERE open >= ?"
+_RUN_OF: Final = "json_extract(CAST(summary AS TEXT), '$.run')"
+_EXPIRES: Final = "json_extract(CAST(summary AS TEXT), '$.expires')"
+_RUNNING: Final = "json_extract(CAST(summary AS TEXT), '$.status') = 'running'"
+_INDEXES: Final = (
+    f"CREATE INDEX IF NOT EXISTS runs_running ON runs (run) WHERE {_RUNNING}",
+    f"CREATE INDEX IF NOT EXISTS reviews_due ON reviews ({_EXPIRES}) WHERE open = 1",
+)
+"""So that what a worker asks costs by what it is told, and not by all there ever was."""
+_SOME_RUNNING: Final = f"SELECT run FROM runs WHERE {_RUNNING} AND run > ? ORDER BY run LIMIT ?"
+_DUE: Final = f"SELECT DISTINCT {_RUN_OF} FROM reviews WHERE open = 1 AND {_EXPIRES} <= ? LIMIT ?"
+_REVIEWED: Final = f"SELECT {_RUN_OF} FROM reviews WHERE review = ?"
 
 
 class Projections:
@@ -107,6 +118,27 @@ class Projections:
         """Returns every review, or those a person has to look at, the oldest first."""
         rows = await self._load(ReviewRow, _REVIEWS, int(open_only))
         return sorted(rows, key=lambda row: (row.opened, row.review))
+
+    async def touched(self, position: int) -> tuple[int, list[str]]:
+        """Returns how far the folds are, and the runs that got entries since, or whose reviews did.
+
+        `position` -1 is now: nothing was touched since.
+        """
+        await self._refresh()
+        return await self._journal.query(partial(_touched_since, position=position))
+
+    async def running(self, after: str, limit: int) -> list[str]:
+        """Returns up to `limit` ids of runs that are not over, in their order, past the id `after`."""
+        return await self._ids(_SOME_RUNNING, after, limit)
+
+    async def due(self, now: str, limit: int) -> list[str]:
+        """Returns up to `limit` runs with an open review whose time is up at `now` (RFC 3339, UTC)."""
+        return [run for run in await self._ids(_DUE, now, limit) if run]
+
+    async def _ids(self, sql: str, *parameters: str | int) -> list[str]:
+        return await self._journal.query(
+            lambda connection: [row[0] for row in connection.exec_driver_sql(sql, parameters)]
+        )
 
     async def find_run(self, prefix: str) -> RunRow:
         """Returns the run whose id is `prefix`, or the only one whose id begins with it.
@@ -209,12 +241,26 @@ def _pending(connection: Connection) -> tuple[int | None, int, list[str]]:
     return cursor, end, [row[0] for row in touched]
 
 
+def _touched_since(connection: Connection, position: int) -> tuple[int, list[str]]:
+    end = int(connection.exec_driver_sql(_CURSOR, (VERSION,)).scalar_one_or_none() or 0)
+    runs: dict[str, None] = {}
+    for (name,) in connection.exec_driver_sql(_TOUCHED, (position, end)).all() if 0 <= position < end else ():
+        family, _, id = name.partition("/")
+        if family == "run":
+            runs[id] = None
+        elif family == "review":
+            runs |= dict.fromkeys(row[0] for row in connection.exec_driver_sql(_REVIEWED, (id,)) if row[0])
+    return end, list(runs)
+
+
 def _store(connection: Connection, cursor: int | None, end: int, rows: list[RunRow | ReviewRow]) -> bool:
     """Writes the rows if the cursor still is where they were folded from; says whether it did."""
     if connection.exec_driver_sql(_CURSOR, (VERSION,)).scalar_one_or_none() != cursor:
         return False
     if cursor is None:
         _drop(connection)  # of another version
+        for index in _INDEXES:
+            connection.exec_driver_sql(index)
     runs = [(row.run, msgspec.json.encode(row)) for row in rows if isinstance(row, RunRow)]
     reviews = [(row.review, int(row.open), msgspec.json.encode(row)) for row in rows if isinstance(row, ReviewRow)]
     for sql, values in ((_PUT_RUN, runs), (_PUT_REVIEW, reviews)):
