@@ -20,7 +20,8 @@ import click
 from remit.cli import cli
 from remit.core import entries
 from remit.core.calendarfile import json_schema as calendars_schema
-from remit.core.entries import facts, policies, reviews, runs, stores
+from remit.core.entries import facts, grants, policies, reviews, runs, stores
+from remit.core.grants import GRANTS
 from remit.core.lifecycle import CALLS, TASKS
 from remit.core.policyfiles import json_schema
 from remit.core.purposes import json_schema as purposes_schema
@@ -53,12 +54,12 @@ def diagram(table: Mapping[tuple[StrEnum, str], StrEnum]) -> str:
 
 # --- entries ---------------------------------------------------------------------------------------------
 
-_STREAMS = {"review": "review/<id>", "policy": "policy", "store": "store"}
+_STREAMS = {"review": "review/<id>", "grant": "grant/<id>", "policy": "policy", "store": "store"}
 
 
 def journal_entries() -> str:
     """Returns every kind of entry with its fields, then the records inside them."""
-    modules = (facts, runs, reviews, policies, stores)
+    modules = (facts, runs, reviews, policies, stores, grants)
     classes = {
         node.name: node
         for module in modules
@@ -157,6 +158,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "tasks": lambda: diagram(TASKS),
     "calls": lambda: diagram(CALLS),
     "reviews": lambda: diagram(REVIEWS),
+    "grants": lambda: diagram(GRANTS),
     "entries": journal_entries,
     "commands": command_line,
     "policy-keys": policy_keys,

@@ -283,17 +283,20 @@ def test_the_table_of_json_keys_is_what_the_commands_print(
     for path in (tmp_path / "policies").glob("*.yaml"):
         (tmp_path / "other" / path.name).write_text(path.read_text().replace("1000", "10"))
     assert remit("policy diff", "other")
-    more = "{edit: [name], respond: true, hand_on_to: [others], may_also_rule: [released]}\n  others: {}\n"
+    more = "{edit: [name], respond: true, hand_on_to: [others], may_also_rule: [released], grant: {uses: 2, for: 1h}}"
+    queues = f"single_operator: true\nqueues:\n  editors: {more}\n  others: {{}}\n"
+    Path("policies/queues.yaml").write_text(queues, encoding="utf-8")
     later = "policy: later\nmode: shadow\nrules:\n  - {id: a, tools: ['*'], deny: 'true'}\n"
     Path("policies/later.yaml").write_text(later, encoding="utf-8")
-    Path("policies/queues.yaml").write_text(f"single_operator: true\nqueues:\n  editors: {more}", encoding="utf-8")
     assert remit("keys new", "example.com/notes") and remit("keys rotate") and remit("keys list")
     run = str(remit("run", "--input", "topic=tea")[0]["run"])
     CliRunner().invoke(cli.cli, ["run", "--input", "topic=mint"])
     first, second = (str(row["review"]) for row in remit("review list"))
     keys.pop("review watch")  # never ends: tests/cli/test_following.py looks at its rows
     assert remit("review next") and remit("queue list") and remit("queue stats")
-    assert remit("review show", first) and remit("review approve", first) and remit("review wait", first)
+    granting = ("--grant", "args.name == this.args.name", "--uses", "2")
+    assert remit("review show", first) and remit("review approve", first, *granting) and remit("review wait", first)
+    assert remit("grant list") and remit("grant show", first) and remit("grant revoke", first, "--reason", "no more")
     assert remit("resume", run)
     assert remit("review deny", second, "--reason", "no")
     assert remit("work", "--once")

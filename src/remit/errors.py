@@ -122,7 +122,11 @@ class JournalError(RemitError):
 
 
 class Conflict(JournalError):
-    """Somebody else appended first; nothing of this append was stored."""
+    """Somebody else appended first, to `stream`; nothing of this append was stored."""
+
+    def __init__(self, message: str, stream: str = "") -> None:
+        super().__init__(message)
+        self.stream = stream
 
 
 class TooLarge(JournalError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import orjson
@@ -18,19 +18,22 @@ from remit import proofs
 from remit.bundles import UNFIT, UNREADABLE, Bundle, Payloads
 from remit.core import entries as e
 from remit.core.canonical import canonical, commitment, plain
-from remit.core.decide import Verdict
+from remit.core.decide import Approval, Verdict
 from remit.core.entries import Entry, Head, Outcome, follow, unseal
+from remit.core.grants import GrantState
 from remit.core.judging import Judged, Standing, is_asked_by, judge
 from remit.core.lifecycle import CallState, CallStatus, RunState, RunStatus, State, apply
 from remit.core.merkle import Frontier
 from remit.core.notes import VerifierKey
-from remit.core.obligations import is_covered, labels_of
-from remit.core.obliging import Document, as_obliged, decide_approved, held, settled
+from remit.core.obligations import is_covered, joined, labels_of
+from remit.core.obliging import Document, as_obliged, decide_approved, decide_granted, held, settled
 from remit.core.policy import PolicySet
+from remit.core.recorded import RecordedPolicies
 from remit.core.reviews import ReviewState, ReviewStatus
 from remit.core.rulings import unsound
 from remit.core.tools import Repeat, ToolSpec, call_digest, idempotency_key
 from remit.errors import RemitError, Tampered
+from remit.grantchecks import GrantChecks
 from remit.policysets import PolicySets
 
 _FILES = ("entries.jsonl", "payloads.jsonl", "artifacts.jsonl", "README.txt")
@@ -125,6 +128,7 @@ class _Verifier:
         self._used: dict[str, str] = {}
         self._missing: dict[tuple[str, int, str], str] = {}
         self._untold = 0
+        self._grants = GrantChecks(self._bad, self._note, self._policies.people)
 
     def run(self) -> Verification:
         self._files()
@@ -222,7 +226,7 @@ class _Verifier:
             self._heads[entry.stream] = follow(entry, self._heads.get(entry.stream, Head()))
             if entry.stream in self._over:
                 raise Tampered(f"{entry.stream}#{entry.seq} {entry.kind}: it comes after the end of its run")
-            if entry.stream.startswith(("run/", "review/")):
+            if entry.stream.startswith(("run/", "review/", "grant/")):
                 self._states[entry.stream] = apply(before, entry)
         except (Tampered, *UNFIT) as error:
             # One broken link says all that can be said of a stream: what follows hangs on it.
@@ -271,9 +275,16 @@ class _Verifier:
         for stream, state in self._states.items():
             if isinstance(state, ReviewState):
                 self._used_up(stream, state)
+        self._grants.end()
+
+    def _is_elsewhere(self, run: str) -> bool:
+        """Whether a run is no part of the export, and needn't be: grants bring the reviews of other runs with them."""
+        return f"run/{run}" not in self._heads and self._bundle.manifest.get("scope") != ["all"]
 
     def _used_up(self, stream: str, review: ReviewState) -> None:
         consumed = review.status is ReviewStatus.CONSUMED
+        if self._is_elsewhere(review.opened.run):
+            return
         if stream not in self._broken and consumed != (review.opened.review in self._used):
             self._bad(stream, "an approval is used exactly where a call is intended, and here it isn't")
 
@@ -331,6 +342,17 @@ class _Verifier:
                     self._missing[body.stream, seq, path] = words
         elif isinstance(body, e.ReviewRuled):
             self._ruled(place, entry, body)
+            opened = state.opened if isinstance(state, ReviewState) else None
+            args = self._args.get(f"run/{opened.run}", {}).get(opened.call) if opened else None
+            self._grants.said(place, body, values.get("/grant"), args)
+        elif isinstance(body, e.GrantMade) and isinstance(state, GrantState):
+            self._grants.made(
+                place, state, self._states.get(f"review/{body.grant}"), self._states.get(f"run/{body.run}")
+            )
+        elif isinstance(body, e.GrantUsed):
+            self._grants.used(place, body, elsewhere=self._is_elsewhere(body.run))
+        elif isinstance(body, e.GrantRevoked):
+            self._grants.revoked(place, entry, body)
         elif not isinstance(before, RunState) or not isinstance(state, RunState):
             return
         elif isinstance(body, e.CallDecided):
@@ -345,7 +367,10 @@ class _Verifier:
             ):
                 self._bad(place, "the digest of the call that obligations changed is not the digest of what it says")
             self._policies.decided(place, state.started, state.worker, entry.at, body.verdict)
-            self._first_decided(place, body, asked, args, values)
+            approval = self._grants.decided(place, entry.at, state, body, self._states)
+            under = self._first_decided(place, body, asked, args, values, approval)
+            if body.grants and under is not None and args is not None:
+                self._grants.compare(place, body, args, plain(values["/facts"]), under)
         elif isinstance(body, e.CallDecidedAgain):
             call = before.calls[body.id]
             policies = self._policies.get(body.verdict.policies)
@@ -494,11 +519,14 @@ class _Verifier:
 
     def _first_decided(
         self, place: str, body: e.CallDecided, asked: Mapping[str, object] | None,
-        args: Mapping[str, object] | None, values: Mapping[str, bytes],
-    ) -> None:  # fmt: skip
-        """Decides a call again as it was asked for, and, where that obliges to change it, as it was changed."""
+        args: Mapping[str, object] | None, values: Mapping[str, bytes], approval: Approval | None,
+    ) -> RecordedPolicies | None:  # fmt: skip
+        """Decides a call again as it was asked for, and, where that obliges to change it, as it was changed.
 
-        def decided(tool: ToolSpec, facts: Document, policies: PolicySet) -> Verdict | str:
+        With `approval`, then as grants cover it.
+        """
+
+        def first(tool: ToolSpec, facts: Document, policies: PolicySet) -> Verdict | str:
             assert args is not None
             if not body.edited:
                 found = as_obliged(tool, facts, args, policies)
@@ -506,43 +534,66 @@ class _Verifier:
             if asked is None or "/asked" not in values:
                 self._note(f"{place}: decided again as it ran: what was asked for, and is covered, is not disclosed")
                 return held(tool, facts, args, body.verdict, policies)
-            first = as_obliged(tool, plain(values["/asked"]), asked, policies)
-            if first.args != args or first.covered != body.covered:
+            changed = as_obliged(tool, plain(values["/asked"]), asked, policies)
+            if changed.args != args or changed.covered != body.covered:
                 return "what was run is not what the verdict obliges the call to be"
-            return settled(tool, first, facts, policies).verdict
+            return settled(tool, changed, facts, policies).verdict
 
-        self._decided(place, body.call, args, body.verdict, body.key, values, decided)
+        def decided(tool: ToolSpec, facts: Document, policies: PolicySet) -> Verdict | str:
+            if approval is None or args is None:
+                return first(tool, facts, policies)
+            if body.edited and "/asked" not in values:
+                return self._granted_as_ran(place, tool, facts, args, body, policies, approval)
+            before = first(tool, {**facts, "approval": {"given": False, "reviewers": []}}, policies)
+            return before if isinstance(before, str) else decide_granted(tool, facts, args, policies, approval, before)
+
+        return self._decided(place, body.call, args, body.verdict, body.key, values, decided)
+
+    def _granted_as_ran(
+        self, place: str, tool: ToolSpec, facts: Document, args: Mapping[str, object], body: e.CallDecided,
+        policies: PolicySet, approval: Approval,
+    ) -> Verdict:  # fmt: skip
+        """Decides a changed call again that grants cover, where the call as it was asked for is not disclosed."""
+        self._note(f"{place}: decided again as it ran: what was asked for, and is covered, is not disclosed")
+        verdict = decide_approved(tool, facts, args, policies, approval)
+        fits = joined(body.verdict.obliged, verdict.obliged) == body.verdict.obliged
+        return replace(verdict, obliged=body.verdict.obliged if fits else verdict.obliged, reasons=())
 
     def _decided(
         self, place: str, call: e.CallRecord, args: Mapping[str, object] | None, said: e.VerdictRecord, key: str,
         values: Mapping[str, bytes], decided: Callable[[ToolSpec, Document, PolicySet], Verdict | str],
-    ) -> None:  # fmt: skip
-        """Decides again from what was recorded: the same call, facts and policies give the same verdict."""
+    ) -> RecordedPolicies | None:  # fmt: skip
+        """Decides again from what was recorded: the same call, facts and policies give the same verdict.
+
+        Returns the policies that it was decided under, where it could be."""
         if bool(key) != (said.outcome is Outcome.ALLOW):
             self._bad(place, f"the verdict is {said.outcome}, but it was {'intended' if key else 'not intended'}")
         loaded = self._policies.get(said.policies)
         if not loaded:
-            return self._bad(place, f"decided under policy set {said.policies[:12]}, which was not loaded before it")
+            self._bad(place, f"decided under policy set {said.policies[:12]}, which was not loaded before it")
+            return None
         if args is None or "/facts" not in values:
             self._note(f"{place}: not decided again: its arguments or facts are not disclosed")
             return None
         # The same files may have been checked against the tools of several apps: by whom was this decided?
         policies = next((one for one in reversed(loaded) if one.has(call)), None)
         if policies is None:
-            return self._bad(place, f"tool `{call.tool}` is not the one that the policies were checked against")
+            self._bad(place, f"tool `{call.tool}` is not the one that the policies were checked against")
+            return None
         verdict = decided(policies.tools[call.tool], plain(values["/facts"]), policies.load())
         if isinstance(verdict, str):
-            return self._bad(place, verdict)
+            self._bad(place, verdict)
+            return policies
         if (verdict.outcome, verdict.rules, verdict.broken, verdict.shadow, verdict.obliged) != (
             said.outcome, said.rules, said.broken, said.shadow, said.obliged,
         ):  # fmt: skip
-            return self._bad(
-                place, f"decided again it is {verdict.outcome}: {_rules(verdict)}; recorded is {said.outcome}"
-            )
+            self._bad(place, f"decided again it is {verdict.outcome}: {_rules(verdict)}; recorded is {said.outcome}")
+            return policies
         if verdict.reasons and "/reasons" in values and orjson.loads(values["/reasons"]) != list(verdict.reasons):
-            return self._bad(place, "the recorded reasons are not the reasons of this decision")
+            self._bad(place, "the recorded reasons are not the reasons of this decision")
+            return policies
         self._done.decisions += 1
-        return None
+        return policies
 
 
 def _args(

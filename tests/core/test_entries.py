@@ -38,7 +38,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 
 def stream_of(kind: str) -> str:
     family = kind.split(".")[0]
-    return {"review": "review/r1", "policy": "policy", "store": "store"}.get(family, "run/a1")
+    return {"review": "review/r1", "grant": "grant/r1", "policy": "policy", "store": "store"}.get(family, "run/a1")
 
 
 def of_type(annotation: Any) -> st.SearchStrategy[Any]:
@@ -242,7 +242,8 @@ def test_every_field_that_is_a_commitment_is_found_by_its_path() -> None:
         "call.settled": {"/result", "/error", "/findings", "/original"},
         "review.opened": {"/shown"},
         "review.commented": {"/comment"},
-        "review.ruled": {"/answer", "/edited/a", "/edited/b", "/reason"},
+        "review.ruled": {"/answer", "/edited/a", "/edited/b", "/grant", "/reason"},
+        "grant.revoked": {"/reason"},
         "policy.activated": {"/reason"},
         "policy.kept": {"/reason"},
         "store.erased": {"/reason"},

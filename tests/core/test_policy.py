@@ -18,7 +18,16 @@ from ruamel.yaml import YAML
 
 from remit.core.canonical import digest, digest_bytes
 from remit.core.entries import Outcome
-from remit.core.peoplefiles import DelegateText, HoursText, KeyText, QueuesText, QueueText, ReviewersText, ReviewerText
+from remit.core.peoplefiles import (
+    DelegateText,
+    GrantText,
+    HoursText,
+    KeyText,
+    QueuesText,
+    QueueText,
+    ReviewersText,
+    ReviewerText,
+)
 from remit.core.policy import PolicySet, Queue, load_policies
 from remit.core.policyfiles import PolicyText, RuleText, json_schema, schema_text
 from remit.errors import PolicyError, Problem
@@ -614,6 +623,7 @@ def test_the_reference_tells_of_every_key() -> None:
         ReviewerText,
         KeyText,
         DelegateText,
+        GrantText,
     )
     for model in models:
         for name in (about.alias or name for name, about in model.model_fields.items()):

@@ -130,10 +130,25 @@ def _print_said(view: dict[str, Any]) -> None:
         click.echo(f"\n{heading(word)} by {value(said['reviewer'])}{behalf} at {moment(said['at'])}{how}")
         changes = [(escaped(name), f"changed to {pretty(found, LONGEST)}") for name, found in said["edited"].items()]
         answer = [("answers", pretty(said["answer"], LONGEST))] if said["answers"] else []
-        fields([*changes, *answer, ("reason", value(said["reason"], LONGEST) if said["reason"] else "")])
+        fields(
+            [
+                *changes,
+                *answer,
+                *_granted(said["grant"]),
+                ("reason", value(said["reason"], LONGEST) if said["reason"] else ""),
+            ]
+        )
     for one in view["comments"]:
         said = value(one["comment"], LONGEST)
         click.echo("\n" + folded(f"{value(one['reviewer'])} at {moment(one['at'])}: {said}"))
+
+
+def _granted(grant: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """What somebody granted beside the call; whoever rules next may say the same, and sees all of it."""
+    if grant is None:
+        return []
+    condition = value(grant["condition"], None) if grant["condition"] is not None else "[erased]"
+    return [("grants", f"{grant['uses']} calls like it until {moment(grant['until'])}, if {condition}")]
 
 
 def _print_choices(view: dict[str, Any]) -> None:
@@ -162,6 +177,9 @@ def _print_choices(view: dict[str, Any]) -> None:
     click.echo(folded(f"remit review approve {id} --if-digest {view['version'][:12]}{seen}"))
     if view["may_edit"]:
         click.echo(folded(f"remit review approve {id} --edit  (may change: {', '.join(view['may_edit'])})"))
+    if grant := view["may_grant"]:
+        again = "--same-grant" if any(said["grant"] for said in view["rulings"]) else "--grant CONDITION --uses N"
+        click.echo(folded(f"remit review approve {id} {again}  (at most {grant['uses']} uses)"))
     click.echo(folded(f"remit review deny {id} --reason …"))
 
 

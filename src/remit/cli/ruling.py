@@ -17,6 +17,7 @@ from remit.core.canonical import canonical
 from remit.core.reviews import ReviewState
 from remit.errors import BadInput
 from remit.runtime.ambient import System, stamp, user
+from remit.runtime.grants import Grant
 from remit.runtime.rulings import (
     Reviewer,
     Said,
@@ -54,6 +55,8 @@ async def _act(review_id: str, behalf: str, key: str | None, store: str | None, 
         return print_json([view])
     where = f" in run {view['run']}" if view["run"] else ""
     click.echo(f"{heading('review ' + id)} is {mark(view['status'])}: {escaped(view['tool'])}{where}")
+    if view["granted"]:
+        click.echo(f"  and grant {view['granted']} is made: `remit grant show {view['granted']}`")
     if view["activation"] and view["status"] == "approved":
         click.echo(f"  the set is put in force with `remit policy activate --review {id}`")
     elif view["activation"] and view["status"] == "denied":
@@ -123,22 +126,31 @@ async def whoami(key: str | None, store: str | None, as_json: bool) -> None:
 @_REASON
 @_DIGEST
 @_SEEN
+@click.option("--grant", "condition", metavar="CEL", help="Approve calls like it in advance, where this is true.")
+@click.option("--uses", type=int, default=0, metavar="N", help="With --grant: how many calls.")
+@click.option("--until", default="", metavar="24h", help="With --grant: for how long; as long as may be, if not said.")
+@click.option("--same-grant", is_flag=True, help="Grant what those who approved before you did; see `show`.")
 @_BEHALF
 @key_option
 @store_option
 @json_option
 @asynchronous
 async def approve(
-    review_id: str, by_hand: bool, reason: str, if_digest: str, seen: tuple[str, ...], behalf: str, **common: Any
-) -> None:
+    review_id: str, by_hand: bool, reason: str, if_digest: str, seen: tuple[str, ...], condition: str | None,
+    uses: int, until: str, same_grant: bool, behalf: str, **common: Any,
+) -> None:  # fmt: skip
     """Approve the call of REVIEW, exactly as shown, once.
+
+    With --grant, calls like it are approved in advance, where its queue permits that: those of the same agent, tool
+    and principal for which the condition is true, such as "args.amount <= 500 && args.iban == this.args.iban"; `this`
+    is the call you see. It is made once all whose approval counts have granted the same.
 
     Exit codes: 0 approved, 2 refused, 4 not entitled, 5 no such review, 6 claimed by another, 7 ruled on before,
     changed or expired, 130 not agreed to.
     """
 
     async def act(journal: Journal, id: str, who: Reviewer) -> ReviewState:
-        said = Said(True, reason, digest=if_digest, seen=seen)
+        said = Said(True, reason, digest=if_digest, seen=seen, grant=_grant(condition, uses, until, same_grant))
         if by_hand:
             view = await review_view(journal, id)
             edited = edited_by_hand(view)
@@ -148,6 +160,18 @@ async def approve(
         return await rule(journal, System(), id, who, said)
 
     await _act(review_id, behalf, **common, act=act)
+
+
+def _grant(condition: str | None, uses: int, until: str, same: bool) -> Grant | None:
+    if condition is None and not same:
+        if uses or until:
+            raise BadInput("--uses and --until are of a grant: say --grant with its condition")
+        return None
+    if same and (condition is not None or uses or until):
+        raise BadInput("--same-grant is what others have said: it goes without --grant, --uses and --until")
+    if not same and uses < 1:
+        raise BadInput("how often may the grant be used? say --uses 10")
+    return Grant(condition or "", uses, until, same)
 
 
 @review.command()

@@ -178,6 +178,7 @@ def _print(row: dict[str, Any]) -> None:
             ("verdict", mark(row["outcome"])),
             ("changed", escaped(", ".join(row["changed"]))),
             *(("obliged", escaped(words)) for words in row["obliged"]),
+            ("by grant", _granted(row["grants"], seen)),
             *(("because", escaped(reason)) for reason in row["reasons"]),
         ]
     )
@@ -205,6 +206,11 @@ def _print(row: dict[str, Any]) -> None:
         ]
     )
     click.echo("")
+
+
+def _granted(grants: list[str], seen: dict[str, Any]) -> str:
+    who = ", ".join(seen.get("approval", {}).get("reviewers", []))
+    return escaped(f"{', '.join(grants)}, of {who}") if grants else ""
 
 
 def _print_lineage(row: dict[str, Any]) -> None:

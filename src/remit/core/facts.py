@@ -204,6 +204,16 @@ def roots(document: Mapping[str, Any], tool: ToolSpec, args: Mapping[str, object
         raise Tampered(f"recorded facts can't be read: {type(error).__name__}: {error}") from error
 
 
+def this_of(tool: ToolSpec, args: Mapping[str, object]) -> dict[str, object]:
+    """Returns what a grant's condition sees as `this`: the call that was reviewed."""
+    return {"args": _parsed(args, tool.decimals)}
+
+
+def this_type(tool: ToolSpec) -> JsonSchema:
+    """Returns the type of `this`."""
+    return {"$defs": tool.normal.get("$defs", {}), **_record(args=tool.normal)}
+
+
 def _parsed(args: Mapping[str, object], decimals: tuple[str, ...]) -> Mapping[str, object]:
     """Reads decimals once for all rules; one that isn't a number stays a string, and is an error to a rule."""
     found = {}

@@ -17,6 +17,7 @@ from rpds import HashTrieMap
 
 from remit.core import entries as e
 from remit.core.entries import Entry, Head, Outcome
+from remit.core.grants import GrantState, apply_grant
 from remit.core.obligations import joined
 from remit.core.reviews import ReviewState, apply_review
 from remit.errors import Tampered
@@ -149,6 +150,8 @@ class CallState(msgspec.Struct, frozen=True):
     """By every decision on it so far."""
     answered: str = ""
     """The reviewer who answered in the tool's place."""
+    grants: tuple[str, ...] = ()
+    """Those that it was allowed by."""
 
     @property
     def current(self) -> e.CallRecord | None:
@@ -193,13 +196,13 @@ class RunState(msgspec.Struct, frozen=True):
     """How many calls wait for people."""
 
 
-State = RunState | ReviewState
+State = RunState | ReviewState | GrantState
 _K = TypeVar("_K", bound=StrEnum)
 
 # --- the fold ----------------------------------------------------------------------------------------
 
 
-def fold(entries: Iterable[Entry]) -> RunState | ReviewState | None:
+def fold(entries: Iterable[Entry]) -> State | None:
     """Returns the state that a stream's entries say, first to last; None for no entry."""
     state: State | None = None
     for entry in entries:
@@ -219,9 +222,13 @@ def apply(state: State | None, entry: Entry) -> State:
             return RunState(run=body.run, started=body, at=entry.at, head=entry.head)
         if isinstance(body, e.ReviewOpened) and entry.stream == f"review/{body.review}":
             return ReviewState(opened=body, at=entry.at, head=entry.head)
+        if isinstance(body, e.GrantMade) and entry.stream == f"grant/{body.grant}":
+            return GrantState(made=body, at=entry.at, head=entry.head)
         raise _wrong(entry, f"a stream can't begin with `{entry.kind}`")
     if isinstance(state, ReviewState):
         return apply_review(state, entry)
+    if isinstance(state, GrantState):
+        return apply_grant(state, entry)
     if state.status is not RunStatus.RUNNING:
         raise _wrong(entry, f"the run is {state.status} already")
     state = _run(state, entry)
@@ -284,6 +291,7 @@ def _call(state: RunState, entry: Entry) -> RunState:
             record.id, record.task, record.tool, status, entry.seq, record=record, key=body.key, cost=body.cost,
             verdict=body.verdict, decided=entry.seq, reviews=body.reviews, digest=body.digest,
             edited={name: (said, entry.seq) for name, said in body.edited.items()}, obliged=body.verdict.obliged,
+            grants=body.grants,
         )  # fmt: skip
         state = _count(_put(state, entry, None, call), record.tool, body.verdict.outcome)
         return _spend(state, entry, call) if body.key else state

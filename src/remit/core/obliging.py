@@ -98,6 +98,23 @@ def decide_approved(
     return _resting(tool, document, args, verdict, "it would change what was approved")
 
 
+def decide_granted(
+    tool: ToolSpec, document: Document, args: Mapping[str, object], policies: PolicySet, approval: Approval,
+    before: Verdict,
+) -> Verdict:  # fmt: skip
+    """Returns the verdict on a call that grants cover: `before` is the one that would have asked people about it.
+
+    What that obliges the call to be holds, and so does every rule of it that the grants' makers were not shown.
+    """
+    asking = [hit for hit in (*before.rules, *before.broken) if hit.effect is Outcome.ESCALATE]
+    if before.outcome is not Outcome.ESCALATE or any(
+        hit.digest not in approval.disclosed.get(hit.queue, ()) for hit in asking
+    ):
+        return before
+    verdict = decide_approved(tool, document, args, policies, approval)
+    return replace(verdict, obliged=joined(before.obliged, verdict.obliged))
+
+
 def _resting(tool: ToolSpec, document: Document, args: Mapping[str, object], verdict: Verdict, why: str) -> Verdict:
     try:
         again = names_changed(args, _oblige(tool, document, args, verdict))

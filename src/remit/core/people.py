@@ -12,8 +12,8 @@ from datetime import datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from remit.core.entries import Terms
-from remit.core.peoplefiles import HoursText, QueuesText, QueueText, ReviewerText
+from remit.core.entries import GrantLimits, Terms
+from remit.core.peoplefiles import GrantText, HoursText, QueuesText, QueueText, ReviewerText
 from remit.core.policyfiles import read_policy, read_queues, read_reviewers, suggest
 from remit.core.reviews import seats_filled
 from remit.core.yamltext import Path, Source
@@ -363,15 +363,20 @@ def _queue(name: str, said: QueueText) -> Queue:
         next=said.hand_on_to[0] if said.on_expiry == "hand on" and said.hand_on_to else "",
         hand_on_to=tuple(said.hand_on_to),
         may_also_rule=tuple(said.may_also_rule),
-        claim=_seconds(said.claim),
+        claim=seconds_of(said.claim),
         reason=said.reason == "always",
         edit=tuple(said.edit),
         respond=said.respond,
+        grant=_limits(said.grant),
     )
     return Queue(
-        name, _seconds(said.ttl), said.description, tuple(said.reviewers), terms, _working(said.working_hours),
+        name, seconds_of(said.ttl), said.description, tuple(said.reviewers), terms, _working(said.working_hours),
         tuple(said.hand_on_to), said.priority or "",
     )  # fmt: skip
+
+
+def _limits(said: GrantText | None) -> GrantLimits | None:
+    return GrantLimits(said.uses, seconds_of(said.for_), said.outlives_policies) if said is not None else None
 
 
 def _person(id: str, said: ReviewerText) -> Person:
@@ -393,7 +398,8 @@ def _minutes(clock: str) -> int:
     return int(clock[:2]) * 60 + int(clock[3:])
 
 
-def _seconds(duration: str) -> int:
+def seconds_of(duration: str) -> int:
+    """Returns the seconds of a duration such as `90s`, `30m`, `72h` or `7d`."""
     return int(duration[:-1]) * _UNITS[duration[-1]]
 
 

@@ -25,8 +25,11 @@ class Strict(BaseModel):
 
 MOST: Final = 99
 """Approvals or denials that a queue may ask for."""
+MOST_USES: Final = 9_999
+"""Uses that a queue may let its reviewers grant."""
 
 _WHOLE: Final = re.compile(r"[1-9][0-9]?")
+_USES: Final = re.compile(r"[1-9][0-9]{0,3}")
 _MOMENT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+(Z|[+-][0-9]{2}:[0-9]{2}))?")
 _CLOCK: Final = re.compile(r"(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)")
 
@@ -43,6 +46,13 @@ def _count(value: object) -> object:
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST:
         return value
     raise wanted(f"say a whole number from 1 to {MOST}")
+
+
+def _uses(value: object) -> object:
+    text = value.text if isinstance(value, Number) else str(value)
+    if not isinstance(value, bool) and isinstance(value, (int, Number)) and _USES.fullmatch(text):
+        return int(text)
+    raise wanted(f"say a whole number from 1 to {MOST_USES}")
 
 
 def _approvals(value: object) -> object:
@@ -100,6 +110,18 @@ class HoursText(Strict):
     )
 
 
+class GrantText(Strict):
+    """How far the reviewers of a queue may approve calls like a reviewed one in advance."""
+
+    uses: Annotated[int, BeforeValidator(_uses), Field(ge=1, le=MOST_USES)] = Field(
+        description="How many calls at most."
+    )
+    for_: Duration = Field(alias="for", description="For how long at most: `24h`.")
+    outlives_policies: bool = Field(
+        False, description="A grant goes on when the policies change; it ends with them, if not said."
+    )
+
+
 class QueueText(Strict):
     """A queue in which escalated calls wait for a reviewer."""
 
@@ -131,6 +153,7 @@ class QueueText(Strict):
     reason: Literal["on denial", "always"] = Field("on denial", description="When a ruling must say why.")
     edit: list[_Text] = Field(default_factory=list, description="Arguments that a reviewer may change.")
     respond: bool = Field(False, description="A reviewer may answer in the tool's place; nothing runs then.")
+    grant: GrantText | None = Field(None, description="Lets its reviewers grant; they may not, if not said.")
     priority: _Text | None = Field(
         None, description="A whole number in CEL over what a rule sees; higher comes first, 0 if it fails."
     )
@@ -199,5 +222,6 @@ MODELS: Final[dict[str, Any]] = {
     "keys": KeyText,
     "delegates": DelegateText,
     "working_hours": HoursText,
+    "grant": GrantText,
 }
 """Which model stands below a key of these files."""

@@ -44,7 +44,8 @@ class RecordedPolicies:
         """Whether these policies were checked against exactly the tool that was called."""
         return call.tool in self.tools and self.tools[call.tool].digest == call.tool_digest
 
-    def _roots(self, tool: ToolSpec) -> Mapping[str, JsonSchema]:
+    def root_types(self, tool: ToolSpec) -> Mapping[str, JsonSchema]:
+        """Returns the types of the names that conditions on a tool saw."""
         return root_types(tool, self._facts[tool.name], self._findings[tool.name])
 
     def people(self) -> People:
@@ -56,7 +57,7 @@ class RecordedPolicies:
     def load(self) -> PolicySet:
         """Returns the set, compiled. Raises PolicyError, or Tampered where it isn't the set of that digest."""
         if self._loaded is None:
-            loaded = load_policies(self._texts, tuple(self.tools.values()), self._roots, recorded=True)
+            loaded = load_policies(self._texts, tuple(self.tools.values()), self.root_types, recorded=True)
             if loaded.digest != self._digest or loaded.single_operator != self.single_operator:
                 raise Tampered("the policy files are not the ones whose digest was recorded")
             self._loaded = loaded

@@ -7,6 +7,7 @@ the stream. Who they are, and whether they may, is `core.rulings`' affair.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 import msgspec
@@ -120,6 +121,12 @@ class ReviewState(msgspec.Struct, frozen=True):
     def approving(self) -> tuple[Vote, ...]:
         """Votes for what is proposed now."""
         return tuple(vote for vote in latest(self.votes) if vote.body.approved and vote.version == self.version)
+
+    @property
+    def granted(self) -> e.GrantTerms | None:
+        """What an approval grants beside the call: what everybody whose vote counts says, if it is the same."""
+        said = [vote.body.grant for vote in self.approving]
+        return said[0] if self.ruled and self.ruled.approved and all(one == said[0] for one in said) else None
 
     def holder(self, now: str) -> str:
         """Who holds it at a moment; "" where nobody does, or not any more."""
@@ -248,6 +255,27 @@ def _check_proposal(state: ReviewState, entry: Entry, body: e.ReviewRuled) -> No
         raise _wrong(entry, "a call in doubt is run again as it is, or given up")
     if state.opened.activation and proposes:
         raise _wrong(entry, "a policy set is activated as it is, or not")
+    if body.grant is not None:
+        _check_grant(state, entry, body, body.grant)
+
+
+def _check_grant(state: ReviewState, entry: Entry, body: e.ReviewRuled, grant: e.GrantTerms) -> None:
+    """Raises Tampered where a ruling grants what the queue doesn't permit, or for another call than the review's."""
+    limits, opened = state.terms.grant, state.opened
+    if limits is None or opened.in_doubt or opened.activation:
+        raise _wrong(entry, "the queue doesn't permit grants")
+    if not body.approved or body.proposes or state.proposed is not None:
+        raise _wrong(entry, "a grant is beside an approval of the call as it was asked for")
+    if not 1 <= grant.uses <= limits.uses or not entry.at < grant.until <= later(entry.at, limits.seconds):
+        raise _wrong(entry, f"the queue permits {limits.uses} uses, for {limits.seconds} s")
+    if (grant.agent, grant.tool, grant.principal) != (opened.agent, opened.tool, opened.principal):
+        raise _wrong(entry, "the grant is for another agent, tool or principal than the review's")
+
+
+def later(at: str, seconds: int) -> str:
+    """Returns the moment so much after another; both as entries write them."""
+    moment = datetime.fromisoformat(at) + timedelta(seconds=seconds)
+    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def _claimed(state: ReviewState, entry: Entry, body: e.ReviewClaimed | e.ReviewReleased) -> ReviewState:

@@ -86,16 +86,21 @@ def unsound(people: People, review: ReviewState, body: ReviewRuled, at: str) -> 
         return "" if people.single_operator else "it was made in single-operator mode, which policy doesn't permit"
     if body.single_operator or not body.signature:
         return "it is not signed, and was not made in single-operator mode"
-    try:
-        key = check_signature(body.signature, statement(body))
-    except Tampered as error:
-        return str(error)
-    owner = people.owner(key.text, at)
-    if owner is None or owner.id != body.reviewer:
-        return f"key {key.fingerprint} was not `{body.reviewer}`'s then"
+    if why := signed_by(people, body.reviewer, body.signature, statement(body), at):
+        return why
     if not set(body.groups) <= set(groups_of(people, body.reviewer, body.on_behalf)):
         return f"`{body.on_behalf or body.reviewer}` is not in all the groups it says"
     return may_not_rule(people, review, body.reviewer, at, body.on_behalf)
+
+
+def signed_by(people: People, reviewer: str, signature: str, message: bytes, at: str) -> str:
+    """Returns why a signature over `message` isn't this reviewer's at a moment; "" where it is."""
+    try:
+        key = check_signature(signature, message)
+    except Tampered as error:
+        return str(error)
+    owner = people.owner(key.text, at)
+    return "" if owner is not None and owner.id == reviewer else f"key {key.fingerprint} was not `{reviewer}`'s then"
 
 
 def counts(people: People, review: ReviewState) -> bool:

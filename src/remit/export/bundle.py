@@ -27,7 +27,7 @@ from pathlib import Path
 import orjson
 
 from remit.core.canonical import canonical
-from remit.core.entries import Entry, Exported, Payload, PolicyLoaded, ReviewOpened, seal, unseal
+from remit.core.entries import CallDecided, Entry, Exported, Payload, PolicyLoaded, ReviewOpened, seal, unseal
 from remit.core.merkle import Frontier, leaf_hash
 from remit.core.notes import SignerKey, VerifierKey
 from remit.core.people import allowed_signers, read_people
@@ -141,7 +141,19 @@ async def _streams_of(journal: Journal, runs: Sequence[str]) -> set[str]:
         opened = (await journal.read(name))[0].body
         if isinstance(opened, ReviewOpened) and (opened.run in runs or opened.activation):
             wanted.add(name)
-    return wanted
+    return wanted | await _grants_of(journal, wanted)
+
+
+async def _grants_of(journal: Journal, wanted: set[str]) -> set[str]:
+    """Returns the grants that these runs used, or that were made in their reviews, and the reviews of all of them."""
+    used = set()
+    for name in wanted:
+        if name.startswith("run/"):
+            bodies = [entry.body for entry in await journal.read(name)]
+            used |= {id for body in bodies if isinstance(body, CallDecided) for id in body.grants}
+    made = {name.removeprefix("review/") for name in wanted if name.startswith("review/")}
+    there = {name.removeprefix("grant/") for name in await journal.streams("grant/")}
+    return {f"{family}/{id}" for id in used | (made & there) for family in ("grant", "review")}
 
 
 async def _write(journal: Journal, folder: Path, wanted: set[str] | None, request: Request) -> Manifest:

@@ -5,9 +5,10 @@
 It checks each file's SHA-256, every entry's bytes and hash chain, the Merkle tree or the proofs, the signatures
 on checkpoint, manifest and activations of policy sets, every disclosed value against its commitment, and that no
 tool ran without an allow verdict for exactly that call before it, under the policy set that was in force, nor an
-approval counted twice, late, or for another call. It does not make the decisions again, nor check the signatures
-on rulings: `remit audit verify` does, and for one ruling `ssh-keygen -Y verify` (see README.txt). Exit codes:
-0 it holds, 1 it doesn't, 2 it can't be read.
+approval counted twice, late, or for another call, nor a grant was used for another agent, tool or principal, after
+its end, or too often. It does not make the decisions again, nor check the signatures on rulings: `remit audit
+verify` does, and for one ruling `ssh-keygen -Y verify` (see README.txt). Exit codes: 0 it holds, 1 it doesn't, 2 it
+can't be read.
 
 Without --key, signatures are checked against the keys in the bundle: compare those with the ones you got elsewhere.
 """
@@ -20,6 +21,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -234,6 +236,8 @@ def commitments(kind: str, body: dict[str, Any]) -> dict[str, str]:
         found = {"/args": body["args"], "/error": body["error"]}
     else:
         found = {f"/{n}": body.get(n) for n in NAMES} | edited_of(body)
+    if kind == "review.ruled" and "grant" in body:
+        found["/grant"] = body["grant"]["condition"]
     return {path: said for path, said in found.items() if said is not None}
 
 
@@ -289,6 +293,18 @@ def seats_filled(terms: dict[str, Any], people: list[set[str]]) -> bool:
     return all(seat(index, set()) for index in range(len(seats)))
 
 
+def is_permitted(grant: dict[str, Any], review: dict[str, Any], at: str, body: dict[str, Any]) -> bool:
+    """Whether a ruling may grant this: as its queue permits, beside an approval of the call as it was asked for."""
+    limits = review["terms"].get("grant")
+    if not limits or not body["approved"] or "proposes" in body or review["version"] != review["digest"]:
+        return False
+    latest = datetime.fromisoformat(at.removesuffix("Z")) + timedelta(seconds=limits["seconds"])
+    ends = datetime.fromisoformat(grant["until"].removesuffix("Z"))
+    same = all(grant[name] == review[name] for name in ("agent", "tool", "principal"))
+    in_time = at < grant["until"] and ends <= latest
+    return same and in_time and 1 <= grant["uses"] <= limits["uses"] and not review.get("in_doubt")
+
+
 def call_digest(run: str, principal: str, call: dict[str, Any]) -> str:
     said = {name: call[name] for name in ("agent", "args", "id", "task", "tool", "tool_digest", "version")}
     return hashlib.sha256(canonical({**said, "run": run, "principal": principal})).hexdigest()
@@ -316,6 +332,7 @@ def sums_of(digest: str) -> dict[str, str] | None:
     return None
 
 
+STATEMENTS = {"review.ruled": "remit ruling v1", "grant.revoked": "remit revocation v1"}
 STATUS = {"allow": "intended", "escalate": "waiting", "deny": "refused"}
 STEPS = {
     **{("waiting", outcome): status for outcome, status in STATUS.items()},
@@ -337,6 +354,7 @@ KINDS = {
     "review.withdrawn", "review.claimed", "review.released", "review.commented", "review.handed_on", "call.answered",
     "policy.loaded", "policy.activated", "policy.kept",
     "store.exported", "store.erased", "store.key_added", "store.key_retired",
+    "grant.made", "grant.used", "grant.revoked",
 }  # fmt: skip
 
 
@@ -353,6 +371,9 @@ class Journal:
         self.reviews_of: dict[str, list[str]] = {}
         self.over: set[str] = set()
         self.used: dict[str, str] = {}
+        self.grants: dict[str, dict[str, Any]] = {}
+        self.granted: dict[str, tuple[str, dict[str, Any]]] = {}
+        self.whole = True
         self.effects = 0
         self.values: dict[str, Any] = {}
         self.keys: dict[str, str] = {}
@@ -428,9 +449,13 @@ class Journal:
             self.step(place, self.reviews[stream], kind.removeprefix("review."))
             self.reviews[stream]["ended"] = True
             self.reviews[stream]["consumed"] = kind == "review.consumed"
+        elif kind.startswith("grant."):
+            self.grant(place, stream, kind, at, body)
         elif kind == "call.decided":
             self.under(place, self.runs[stream], at, body["verdict"]["policies"])
             self.decided(place, stream, body)
+            for id in body.get("grants", []):
+                self.covered(place, at, stream, body, id)
         elif kind in ("call.decided_again", "call.intended_again"):
             call = self.calls[stream][body["id"]]
             if kind == "call.decided_again" or body["because"] == "ruled":
@@ -545,6 +570,9 @@ class Journal:
             if same and names & vote["names"]:
                 self.bad(place, "somebody rules twice")
         vote = {"version": version, "names": names, "approved": body["approved"], "groups": body.get("groups", [])}
+        vote["grant"] = body.get("grant")
+        if vote["grant"] and not is_permitted(vote["grant"], review, at, body):
+            self.bad(place, "it grants what its queue does not permit, or what its review is not about")
         review["votes"].append({**vote, "by": body["reviewer"]})
         if proposed:
             review |= {"version": version, "proposal": body}
@@ -555,9 +583,60 @@ class Journal:
         else:
             event = "approved" if seats_filled(terms, approving) else "voted"
         self.step(place, review, event)
+        counted = [v["grant"] for v in last if v["approved"] and v["version"] == review["version"]]
+        review["granted"] = counted[0] if event == "approved" and all(g == counted[0] for g in counted) else None
         if event != "voted":
             review["ruled"] = {**body, "hash": self.heads[stream][1]}
         review["ended"] = event == "denied"
+
+    def grant(self, place: str, stream: str, kind: str, at: str, body: dict[str, Any]) -> None:
+        """Follows a grant: made in its review, used once a number and a call, and not after its end."""
+        if kind == "grant.made":
+            review = self.reviews[f"review/{body['grant']}"]
+            ruled = review["ruled"] or {}
+            said = (body["terms"], body["queue"], body["disclosed"], body["ruling"], stream)
+            if body["terms"] is None or said != (
+                review.get("granted"), review["queue"], ruled.get("disclosed", []), ruled.get("hash"),
+                f"grant/{review['review']}",
+            ):  # fmt: skip
+                self.bad(place, "it is not what everybody whose approval counts has granted in its review")
+            self.grants[stream] = {**body, "used": 0, "over": stream in self.grants}
+            return
+        grant = self.grants[stream]
+        if grant["over"]:
+            self.bad(place, "the grant was over before")
+        if kind == "grant.revoked":
+            grant["over"] = True
+            if not body.get("signature") and not body.get("single_operator"):
+                self.bad(place, "a revocation that is neither signed nor made in single-operator mode")
+            return
+        grant["used"] += 1
+        grant["over"] = grant["used"] >= grant["terms"]["uses"]
+        expected = self.granted.pop(stream, None)
+        missing = self.whole or f"run/{body['run']}" in self.heads
+        if at >= grant["terms"]["until"] or body["number"] != grant["used"]:
+            self.bad(place, "a use after the end, or out of turn")
+        if expected[1] != body if expected else missing:
+            self.bad(place, "it is not the use of the call before it")
+
+    def covered(self, place: str, at: str, stream: str, body: dict[str, Any], id: str) -> None:
+        """Checks that a grant is for this call. Its condition is CEL, which is not evaluated here."""
+        call, run, grant = body["call"], self.runs[stream], self.grants.get(f"grant/{id}")
+        if grant is None:
+            self.bad(place, f"there is no grant {id} before it")
+            return
+        terms, same = grant["terms"], ("agent", "version", "tool", "tool_digest")
+        if any(call[name] != terms[name] for name in same) or run["principal"] != terms["principal"]:
+            self.bad(place, f"grant {id} is for another agent, tool or principal")
+        if grant["over"] or at >= terms["until"] or not body.get("key") or f"grant/{id}" in self.granted:
+            self.bad(place, f"grant {id} was over, or is used twice for one call, or for none that was intended")
+        asking = [*body["verdict"].get("rules", []), *body["verdict"].get("broken", [])]
+        asking = [h for h in asking if h["effect"] == "escalate"]
+        shown = [set(self.grants[f"grant/{g}"]["disclosed"]) for g in body["grants"] if f"grant/{g}" in self.grants]
+        if not {h["digest"] for h in asking} <= set().union(*shown):
+            self.bad(place, "a rule escalates it that those who granted it were not shown")
+        use = {"grant": id, "number": grant["used"] + 1, "run": run["run"], "call": call["id"]}
+        self.granted[f"grant/{id}"] = place, {**use, "digest": body.get("digest") or call["digest"]}
 
     def edited(self, place: str, stream: str, call: dict[str, Any], body: dict[str, Any]) -> None:
         """Takes over what a reviewer changed, where that is what was approved."""
@@ -588,6 +667,8 @@ class Journal:
                 self.reviews_of.setdefault(run, []).append(name)
 
     def used_up(self, stream: str, review: dict[str, Any]) -> None:
+        if not self.whole and f"run/{review['run']}" not in self.heads:
+            return  # a grant brings its review along, and not that review's run
         if review["consumed"] != (self.used.pop(review["review"], None) is not None):
             self.bad(stream, "an approval is used exactly where a call is intended, and here it is not")
 
@@ -738,6 +819,7 @@ def check(keys: list[str], held: str) -> tuple[Journal, list[str]]:
     if not keys:
         keys = json.loads((HERE / "keys.json").read_text("utf-8"))
         notes.append(f"signatures are checked against the bundle's own keys: {' '.join(keys) or 'none'}")
+    journal.whole = manifest["scope"] == ["all"]
     payloads = Payloads()
     for number, line in lines("entries.jsonl"):
         journal.entry(number, line, payloads)
@@ -748,6 +830,8 @@ def check(keys: list[str], held: str) -> tuple[Journal, list[str]]:
         journal.bad("manifest.json", "the streams do not end where it says: entries were cut or added")
     for stream, review in journal.reviews.items():
         journal.used_up(stream, review)
+    for place, use in journal.granted.values():
+        journal.bad(place, f"grant {use['grant']} has no entry of this use")
     try:
         if (HERE / "manifest.note").exists():
             text = open_note((HERE / "manifest.note").read_text("utf-8"), keys)
@@ -773,13 +857,14 @@ def write_rulings(folder: Path) -> int:
     count = 0
     for _, line in lines("entries.jsonl"):
         entry = json.loads(line)
-        if entry["kind"] != "review.ruled" or not entry["body"].get("signature"):
+        statement = STATEMENTS.get(entry["kind"])
+        if statement is None or not entry["body"].get("signature"):
             continue
-        name = f"{entry['stream'].removeprefix('review/')}-{entry['seq']}.json"
+        name = f"{entry['stream'].removeprefix('review/').replace('grant/', 'grant-')}-{entry['seq']}.json"
         if not name.replace("-", "").replace(".json", "").isalnum():
             raise ValueError(f"{name}: not the name of a review")
         said = {key: value for key, value in entry["body"].items() if key != "signature"}
-        (folder / name).write_bytes(canonical({**said, "statement": "remit ruling v1"}))
+        (folder / name).write_bytes(canonical({**said, "statement": statement}))
         (folder / f"{name}.sig").write_text(entry["body"]["signature"], "utf-8")
         count += 1
     return count

@@ -21,7 +21,7 @@ Withhold = Callable[[Sequence[Entry]], Kept]
 """Of a stream's entries: what stays out of it."""
 
 
-COPIES = ("/facts", "/asked", "/reasons", "/shown", "/reason", "/comment", "/answer")
+COPIES = ("/facts", "/asked", "/reasons", "/shown", "/reason", "/comment", "/answer", "/grant")
 """Paths of payloads that may quote an argument."""
 
 
@@ -63,7 +63,7 @@ def withholding(rules: Sequence[str]) -> Withhold:
     pointers = [rule for rule in rules if rule.startswith("/")]
     shows_args = any(rule == "/args" or rule.startswith("/args/") for rule in pointers)
     if shows_args:
-        pointers += ["/shown", "/reasons"]
+        pointers += ["/shown", "/reasons", "/grant"]
     for rule in rules:
         if not rule.startswith(("tool:", "label:", "/")):
             raise BadInput(f"--withhold `{rule}`: write tool:NAME, label:NAME, or a JSON pointer such as /args/iban")

@@ -38,6 +38,7 @@ KINDS: Final = (
     "review.expired",
     "review.withdrawn",
     "run.finished",
+    "grant.made",
 )
 """The kinds of entries that are read; the sets that were loaded are handed in before."""
 UNREAD: Final = ("/reasons", "/findings")
@@ -90,6 +91,7 @@ class _Decided(msgspec.Struct):
     verdict: _Verdict
     reviews: tuple[str, ...] = ()
     edited: dict[str, str] = {}
+    grants: tuple[str, ...] = ()
 
 
 class _DecidedEntry(msgspec.Struct):
@@ -278,6 +280,7 @@ class Backtest:
         self._asked: dict[str, Outcome | None] = {}
         self._queues: dict[str, str] = {}
         self._shown: dict[str, tuple[str, tuple[str, ...]]] = {}
+        self._granted: dict[str, tuple[str, tuple[str, ...]]] = {}
         self._kept: Counter[tuple[str, str]] = Counter()
         self.done = Report(self._current.digest)
 
@@ -300,13 +303,19 @@ class Backtest:
         call, verdict = body.call, body.verdict
         values = plain(data)
         args = _args(call, values)
+        if not set(body.grants) <= set(self._granted):
+            self._count(entry.at)
+            self.done.undecided["a grant that allowed it was made before the period"] += 1
+            return
+        granted = [self._granted[grant] for grant in body.grants]
+        approval = self._disclosed(call, verdict.policies, granted) if granted else None
         if body.edited:
             ran = _args(call, values, body.edited)
             asked = _Asked(args, values.get("/asked")) if args is not None and "/asked" in values else None
-            then = self._decide(entry.at, entry.stream, call, verdict, ran, values.get("/facts"), None, asked)
+            then = self._decide(entry.at, entry.stream, call, verdict, ran, values.get("/facts"), approval, asked)
             args = ran
         else:
-            then = self._decide(entry.at, entry.stream, call, verdict, args, values.get("/facts"), None)
+            then = self._decide(entry.at, entry.stream, call, verdict, args, values.get("/facts"), approval)
         if verdict.outcome is Outcome.ESCALATE:
             self._waiting.setdefault(entry.stream, {})[call.id] = _Waiting(call, args, body.reviews)
             for review in body.reviews:
@@ -334,6 +343,8 @@ class Backtest:
                 self._queues[body.review] = body.queue
         elif isinstance(body, e.ReviewRuled):
             self._ruled(body)
+        elif isinstance(body, e.GrantMade):
+            self._granted[body.grant] = (body.queue, body.disclosed)
         elif isinstance(body, (e.ReviewExpired, e.ReviewWithdrawn)):
             self._closed(body.review)
 
@@ -382,13 +393,16 @@ class Backtest:
             self._asked.setdefault(review, None)
 
     def _approval(self, call: _Call, body: e.CallDecidedAgain) -> Approval:
+        shown = [self._shown.get(ruling.review, ("", ())) for ruling in body.rulings]
+        return self._disclosed(call, body.verdict.policies, shown)
+
+    def _disclosed(self, call: _Call, policies: str, shown: Iterable[tuple[str, tuple[str, ...]]]) -> Approval:
         """What people were shown; rules of the candidate that were not in force then they would have been shown."""
         disclosed: dict[str, set[str]] = {}
-        for ruling in body.rulings:
-            queue, digests = self._shown.get(ruling.review, ("", ()))
+        for queue, digests in shown:
             disclosed.setdefault(queue, set()).update(digests)
-        ready = self._candidate(call.tool_digest, body.verdict.policies)
-        old = self._old(body.verdict.policies)
+        ready = self._candidate(call.tool_digest, policies)
+        old = self._old(policies)
         for rule in ready.rules.rules_for(call.tool) if ready.rules is not None else ():
             if rule.queue in disclosed and rule.digest not in old:
                 disclosed[rule.queue].add(rule.digest)

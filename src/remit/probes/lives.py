@@ -1,4 +1,4 @@
-"""Lives that end by kill -9: `python -m remit.probes.lives FOLDER appends|effects`, for `stops`.
+"""Lives that end by kill -9: `python -m remit.probes.lives FOLDER appends|effects|grants`, for `stops`.
 
 Everything is imported once, and each life is a fork of this process, which has no thread and no loop. What
 came of it is printed, a line of JSON for each life that another finished.
@@ -14,23 +14,28 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 from sqlalchemy import Engine, event
 
-from remit.core.entries import ReviewRuled
+from remit.core.entries import GrantUsed, ReviewRuled
 from remit.core.graph import Graph
 from remit.core.typed import Invocation, tool
-from remit.probes.ground import YES, Ground, paying
+from remit.probes.ground import DESK, YES, Ground, graph_of, paying
 from remit.probes.pens import Pen
 from remit.runtime.ambient import System
 from remit.runtime.app import Runtime
+from remit.runtime.context import Context
+from remit.runtime.grants import Grant
 from remit.runtime.load import load_review
-from remit.runtime.rulings import Reviewer, rule
+from remit.runtime.rulings import Reviewer, Said, rule
 from remit.store.journal import Append
 from remit.store.writer import Writer
+
+_GRANT = Grant("args.what == this.args.what", 3, "2h")
 
 
 def kill_at(number: int, when: str) -> None:
@@ -51,7 +56,7 @@ def kill_at(number: int, when: str) -> None:
     event.listen(Engine, f"{when}_cursor_execute", hook)
 
 
-def graph_for(folder: Path, repeat: str, deadly: bool) -> Graph:
+def graph_for(folder: Path, repeat: str, deadly: bool, calls: int = 1) -> Graph:
     """A graph whose tool writes its effect down outside the store; with a key, once for each key."""
     ledger = folder / "effects"
 
@@ -64,10 +69,18 @@ def graph_for(folder: Path, repeat: str, deadly: bool) -> Graph:
             os.kill(os.getpid(), signal.SIGKILL)
         return f"paid {what} {amount}"
 
-    return paying(tool(name="pay", effect="commit", repeat=repeat, labels={})(pay), what="rent", amount=7)
+    act = tool(name="pay", effect="commit", repeat=repeat, labels={})(pay)
+    if calls == 1:
+        return paying(act, what="rent", amount=7)
+
+    async def agent(ctx: Context) -> None:
+        for number in range(calls):
+            await ctx.call(act, what="rent", amount=number)
+
+    return graph_of(agent, act)
 
 
-async def live(ground: Ground, graph: Graph) -> str:
+async def live(ground: Ground, graph: Graph, said: Said = YES) -> str:
     """Starts the run, or goes on with it; rules once on what waits; returns how it ended."""
     async with Runtime(graph, store=ground.url, policies=ground.policies) as runtime:
         runs = await runtime.journal.streams("run/")
@@ -76,7 +89,7 @@ async def live(ground: Ground, graph: Graph) -> str:
         for review in report.reviews:
             state = await load_review(runtime.journal, review)
             if state.waits and not state.opened.in_doubt:
-                await rule(runtime.journal, System(), review, Reviewer("ann", Pen("ann")), YES)
+                await rule(runtime.journal, System(), review, Reviewer("ann", Pen("ann")), said)
                 report = await runtime.resume(run)
         return report.status
 
@@ -84,7 +97,7 @@ async def live(ground: Ground, graph: Graph) -> str:
 async def survey(ground: Ground, killed: str, said: str) -> dict[str, Any]:
     """Looks at what is left, as an outsider."""
     async with ground.journal() as journal:
-        names = await journal.streams("review/")
+        names = [*await journal.streams("review/"), *await journal.streams("grant/")]
     entries = [entry for name in names for entry in await ground.entries(name)]
     ledger = ground.folder / "effects"
     return {
@@ -92,11 +105,14 @@ async def survey(ground: Ground, killed: str, said: str) -> dict[str, Any]:
         "said": said,
         "effects": len(ledger.read_text().split()) if ledger.exists() else 0,
         "rulings": sum(isinstance(entry.body, ReviewRuled) for entry in entries),
+        "used": sum(isinstance(entry.body, GrantUsed) for entry in entries),
         "verifies": await ground.verifies(),
     }
 
 
-def life(ground: Ground, killed: str, *, repeat: str = "keyed", number: int = 0, when: str = "") -> bool:
+def life(
+    ground: Ground, killed: str, *, repeat: str = "keyed", number: int = 0, when: str = "", granted: bool = False
+) -> bool:
     """Lives in a process of its own; returns whether it came to its end. One that isn't to be killed is surveyed."""
     deadly = when == "inside"
     pid = os.fork()
@@ -111,7 +127,8 @@ def life(ground: Ground, killed: str, *, repeat: str = "keyed", number: int = 0,
     try:
         if number:
             kill_at(number, when)
-        said = asyncio.run(live(ground, graph_for(ground.folder, repeat, deadly)))
+        graph = graph_for(ground.folder, repeat, deadly, 2 if granted else 1)
+        said = asyncio.run(live(ground, graph, replace(YES, grant=_GRANT) if granted else YES))
         if not when:
             click.echo(json.dumps(asyncio.run(survey(ground, killed, said))))
             sys.stdout.flush()
@@ -131,13 +148,19 @@ def main(folder: Path, what: str) -> None:
                 raise SystemExit("a life that is to be killed inside its tool came to its end")
             life(ground, repeat, repeat=repeat)
         return
-    life(Ground.at(folder / "unharmed"), "never")
+    granted = what == "grants"
+
+    def at(name: str) -> Ground:
+        ground = Ground.at(folder / name)
+        return ground.queues(desk={**DESK, "grant": {"uses": 20, "for": "24h"}}) if granted else ground
+
+    life(at("unharmed"), "never", granted=granted)
     for number in range(1, 1_000):
         for when in ("before", "after"):
-            ground = Ground.at(folder / f"{number}-{when}")
-            if life(ground, f"{when} append {number}", number=number, when=when):
+            ground = at(f"{number}-{when}")
+            if life(ground, f"{when} append {number}", number=number, when=when, granted=granted):
                 return  # there are fewer appends than that
-            life(ground, f"{when} append {number}")
+            life(ground, f"{when} append {number}", granted=granted)
 
 
 if __name__ == "__main__":

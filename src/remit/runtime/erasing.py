@@ -9,7 +9,8 @@ import orjson
 
 from remit.core.canonical import canonical
 from remit.core.entries import Entry, Erased, Payload
-from remit.core.lifecycle import RunState, RunStatus, fold
+from remit.core.grants import GrantState
+from remit.core.lifecycle import RunState, RunStatus, State, fold
 from remit.core.reviews import ReviewState
 from remit.errors import BadInput, Conflict, UnknownId
 from remit.export.withhold import COPIES, is_below, quoted_in
@@ -66,14 +67,14 @@ async def erase(journal: Journal, ambient: Ambient, selection: Selection, *, by:
 
 
 async def _streams(journal: Journal) -> Iterable[str]:
-    return [*await journal.streams("run/"), *await journal.streams("review/")]
+    return [name for family in ("run/", "review/", "grant/") for name in await journal.streams(family)]
 
 
 async def _chosen(journal: Journal, stream: str, selection: Selection) -> list[Payload]:
     """Returns the selected payloads of a stream. Raises BadInput where its run isn't over."""
     entries = await journal.read(stream)
     state = fold(entries)
-    run = state.run if isinstance(state, RunState) else state.opened.run if isinstance(state, ReviewState) else ""
+    run = _run_of(state)
     if selection.run and run != selection.run:
         return []
     payloads = (await journal.payloads(stream)).values()
@@ -89,6 +90,14 @@ async def _chosen(journal: Journal, stream: str, selection: Selection) -> list[P
     return chosen
 
 
+def _run_of(state: State | None) -> str:
+    if isinstance(state, RunState):
+        return state.run
+    if isinstance(state, GrantState):
+        return state.made.run
+    return state.opened.run if state is not None else ""
+
+
 def _quoting(entries: Sequence[Entry], selection: Selection) -> set[int]:
     """With an argument goes all that may quote it, as with withholding."""
     if selection.subject or not selection.pointer.startswith("/args/"):
@@ -96,7 +105,7 @@ def _quoting(entries: Sequence[Entry], selection: Selection) -> set[int]:
     return quoted_in(entries, {selection.pointer.split("/")[2]})
 
 
-async def _is_going(journal: Journal, state: RunState | ReviewState | None, run: str) -> bool:
+async def _is_going(journal: Journal, state: State | None, run: str) -> bool:
     if not isinstance(state, RunState):
         state = fold(await journal.read(f"run/{run}"))
     return isinstance(state, RunState) and state.status is RunStatus.RUNNING
@@ -122,11 +131,13 @@ def _squeezed(text: str) -> str:
     return "".join(text.split()).casefold()
 
 
-def _of_call(state: RunState | ReviewState | None, payload: Payload, call: str) -> bool:
+def _of_call(state: State | None, payload: Payload, call: str) -> bool:
     if not call:
         return True
     if isinstance(state, ReviewState):
         return state.opened.call == call
+    if isinstance(state, GrantState):
+        return False  # what a revocation says is of no call
     found = state.calls.get(call) if state is not None else None
     return found is not None and payload.seq in (found.seq, found.decided, found.settled)
 

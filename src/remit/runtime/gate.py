@@ -22,6 +22,7 @@ from remit.core.entries import (
     CallRefused,
     CallRejected,
     CallSettled,
+    Commitment,
     Obligation,
     Outcome,
     ReviewConsumed,
@@ -33,19 +34,20 @@ from remit.core.graph import FactProvider, FactRequest
 from remit.core.judging import Judged, Standing, is_asked_by, judge
 from remit.core.labels import by_reviewer, join
 from remit.core.lifecycle import CallState
-from remit.core.obliging import Obliged, as_obliged, decide_approved, settled
+from remit.core.obliging import Obliged, as_obliged, decide_approved, decide_granted, settled
 from remit.core.policy import PolicySet
 from remit.core.provenance import flow_of
 from remit.core.reviews import ReviewState, ReviewStatus
 from remit.core.tools import Call, Repeat, ToolSpec, call_digest, idempotency_key
 from remit.core.typed import Invocation, Tool
-from remit.errors import InvalidArguments, PolicyError, Problem, Tampered, TooLarge
+from remit.errors import Conflict, InvalidArguments, PolicyError, Problem, Tampered, TooLarge
 from remit.logs import get, is_on
 from remit.runtime.ambient import Ambient
 from remit.runtime.answers import denied, failed, refusal
 from remit.runtime.drafts import Ask, open_in_doubt, open_reviews, said, write_call, write_change, write_verdict
 from remit.runtime.edits import Proposed, answer_of, proposed
 from remit.runtime.governing import Governed, Governing
+from remit.runtime.grantbook import Covered, GrantBook, Usable, are_permitted
 from remit.runtime.guards import Guarded, Looked, covered, for_purpose
 from remit.runtime.invoke import Invoked, Invoker
 from remit.runtime.lineage import FlowUse, keep_lineage
@@ -84,6 +86,11 @@ class Decided:
     found: Sequence[Mapping[str, object]]
     asked: Mapping[str, object] | None = None
 
+    @property
+    def escalates(self) -> bool:
+        """Whether people would be asked."""
+        return self.obliged.verdict.outcome is Outcome.ESCALATE
+
 
 class Gate:
     """Every tool call of every run of a process goes through `call`."""
@@ -97,6 +104,8 @@ class Gate:
         self._registry = registry
         self._ambient = ambient
         self._invoker = Invoker(registry.tools, ambient, secrets or Secrets({}, ambient))
+        self._grants = GrantBook(journal, ambient)
+        self._grants = GrantBook(journal, ambient)
         self._specs = {spec.name: spec for spec in registry.specs}
         self._governing = governing
         self.govern(governed)
@@ -139,42 +148,84 @@ class Gate:
             JournalError: the append failed: nothing happened.
         """
         tool, args = await self._validated(stream, ask)
-        decided = await self._decided(stream, ask, tool, args)
-        # The step of the event loop in which it was captured and decided goes on to the commit point: no `await`.
-        verdict, found = decided.obliged.verdict, decided.found
-        draft = stream.draft()
-        asked = write_call(draft, stream, ask, tool.spec, args)
-        call, edited = write_change(draft, asked, decided.obliged)
-        key = idempotency_key(call.digest) if verdict.outcome is Outcome.ALLOW else ""
-        opened = open_reviews(stream, call, tool.spec, decided.facts, verdict, self.policies, self._ambient)
+        first = await self._seen(stream, ask, tool.spec, args)
+        grants: Mapping[str, Usable] | None = None
+        while True:
+            decided = await self._decided(stream, ask, tool, first)
+            # The step of the event loop in which it was captured and decided goes on to the commit point: no `await`.
+            draft = stream.draft()
+            asked = write_call(draft, stream, ask, tool.spec, args)
+            call, edited = write_change(draft, asked, decided.obliged)
+            grants = self._grants.current(grants)
+            if decided.escalates and grants is None and are_permitted(self.policies):
+                grants = await self._grants_for(call, tool.spec, decided.facts)
+                continue  # time has passed: everything is looked at anew
+            by = self._granted(grants, decided, stream, call, tool.spec)
+            try:
+                written, body = self._enqueued(stream, ask, draft, asked, call, edited, tool.spec, decided, by)
+            except TooLarge as error:
+                raise await self._rejected(stream, ask, str(error)) from error
+            try:
+                await asyncio.shield(written)  # THE COMMIT POINT. If this raises, nothing has happened.
+            except Conflict:
+                stream.check()  # the run is another worker's; or else a grant was used, or revoked, meanwhile
+                grants = None
+                continue
+            verdict = by.verdict if by else decided.obliged.verdict
+            _tell("decided", ask.tool, verdict, body.reviews)
+            if verdict.outcome is Outcome.DENY:
+                raise denied(call.record.tool, verdict.reasons)
+            if verdict.outcome is Outcome.ESCALATE:
+                raise Waiting
+            return await self._act(stream, ask, tool, call, body.key)
+
+    def _enqueued(
+        self, stream: RunStream, ask: Ask, draft: Draft, asked: Call, call: Call, edited: dict[str, Commitment],
+        tool: ToolSpec, decided: Decided, by: Covered | None,
+    ) -> tuple[asyncio.Future[None], CallDecided]:  # fmt: skip
+        """Enqueues what was decided, with its reviews or the uses of grants. Raises TooLarge."""
+        verdict, facts = (by.verdict, by.facts) if by else (decided.obliged.verdict, decided.facts)
+        opened = open_reviews(stream, call, tool, facts, verdict, self.policies, self._ambient)
         body = CallDecided(
             asked.record,
             write_verdict(draft, verdict),
-            draft.commit("/facts", canonical(decided.document)),
-            key,
+            draft.commit("/facts", canonical(facts.document())),
+            idempotency_key(call.digest) if verdict.outcome is Outcome.ALLOW else "",
             tuple(sealed.stream.removeprefix("review/") for _, sealed in opened),
-            str(tool.spec.cost),
-            draft.commit("/findings", canonical(list(found))) if found else None,
+            str(tool.cost),
+            draft.commit("/findings", canonical(list(decided.found))) if decided.found else None,
             edited,
             call.digest if edited else "",
             draft.commit("/asked", canonical(decided.asked)) if edited else None,
             decided.obliged.covered,
+            by.grants if by else (),
         )
-        try:
-            # What was changed is kept in memory: a call that waits is decided again with it. It is stored under the set
-            # in force, or not at all: the append fails where another one was activated just now.
-            written = stream.enqueue(
-                draft, f"agent:{ask.agent}", body, others=opened, unchanged=self._unchanged, keep=bool(edited)
-            )
-        except TooLarge as error:
-            raise await self._rejected(stream, ask, str(error)) from error
-        await asyncio.shield(written)  # THE COMMIT POINT. If this raises, nothing has happened.
-        _tell("decided", ask.tool, verdict, body.reviews)
-        if verdict.outcome is Outcome.DENY:
-            raise denied(call.record.tool, verdict.reasons)
-        if verdict.outcome is Outcome.ESCALATE:
-            raise Waiting
-        return await self._act(stream, ask, tool, call, key)
+        # What was changed is kept in memory: a call that waits is decided again with it. It is stored under the set
+        # in force, or not at all: the append fails where another one was activated just now.
+        written = stream.enqueue(
+            draft, f"agent:{ask.agent}", body, others=by.used if by else opened, unchanged=self._unchanged,
+            keep=bool(edited), tries=by is not None,
+        )  # fmt: skip
+        if by is not None:
+            self._grants.handed(by.grants, by.used, written)
+        return written, body
+
+    async def _grants_for(self, call: Call, tool: ToolSpec, facts: Facts) -> Mapping[str, Usable]:
+        types = self._registry.root_types(tool, self._guards.schemas)
+        return await self._grants.usable(self.policies, call.record, tool, types, facts.now)
+
+    def _granted(
+        self, grants: Mapping[str, Usable] | None, decided: Decided, stream: RunStream, call: Call, tool: ToolSpec
+    ) -> Covered | None:
+        """Decides a call that would have to wait again, with what covers it; only an allow makes use of that."""
+        if not grants or not decided.escalates:
+            return None
+        before = decided.obliged.verdict
+        by = self._grants.cover(grants, before, stream, call, tool, decided.facts, self.policies)
+        if by is None:
+            return None
+        found = decide_granted(tool, by.facts.document(), call.args, self.policies, by.approval, before)
+        return replace(by, verdict=found) if found.outcome is Outcome.ALLOW else None
 
     async def after_review(self, stream: RunStream, ask: Ask, waiting: CallState) -> bytes:
         """Goes on with a call that was waiting: it is decided again with the rulings among its facts.
@@ -188,6 +239,7 @@ class Gate:
         approved = before.standing is Standing.APPROVED
         nothing = Seen(edit.call.args, {}, Looked({}))
         seen = await self._seen(stream, ask, tool.spec, edit.call.args) if approved else nothing
+        await stream.ready()
         # One uninterrupted step again.
         judged = self._judge(stream, waiting)
         settled = judged.standing in (Standing.APPROVED, Standing.ANSWERED)
@@ -300,6 +352,7 @@ class Gate:
             raise await self._rejected(stream, ask, str(error)) from error
 
     async def _rejected(self, stream: RunStream, ask: Ask, words: str, *, covered: bool = False) -> InvalidArguments:
+        await stream.ready()
         draft = stream.draft()
         error = draft.commit("/error", canonical(words))
         asked = draft.commit("/args", said(ask.arguments))
@@ -331,13 +384,12 @@ class Gate:
             if not await self._moved(stream):
                 return seen
 
-    async def _decided(
-        self, stream: RunStream, ask: Ask, tool: Tool[..., object], args: Mapping[str, object]
-    ) -> Decided:
+    async def _decided(self, stream: RunStream, ask: Ask, tool: Tool[..., object], first: Seen) -> Decided:
         """Captures and decides, in the step in which it returns; a call that obligations change, as changed, too."""
-        first = runs = await self._seen(stream, ask, tool.spec, args)
+        runs, args = first, first.args
         for _ in range(_ROUNDS):
             under = self._policies
+            await stream.ready()
             facts = self._capture(stream, ask, tool.spec, first)
             asked = facts.document()
             obliged = as_obliged(tool.spec, asked, args, self.policies)
@@ -417,6 +469,7 @@ class Gate:
         self, stream: RunStream, ask: Ask, tool: Tool[..., object], call: Call, begun: CallState, because: str,
         judged: Judged | None = None,
     ) -> bytes:  # fmt: skip
+        await stream.ready()
         body = CallIntendedAgain(call.id, begun.key, because, judged.rulings if judged else ())
         used = self._consume(stream, begun) if judged else ()
         await asyncio.shield(stream.enqueue(stream.draft(), "gate", body, others=used))
@@ -462,6 +515,7 @@ class Gate:
     async def _settle(self, stream: RunStream, tool: ToolSpec, call: Call, invoked: Invoked) -> bytes:
         obliged = stream.state.calls[call.id].obliged
         invoked, guarded = await self._guarded(stream, tool, invoked, obliged)
+        await stream.ready()
         draft = stream.draft()
         result = draft.commit("/result", invoked.data) if invoked.ok else None
         error = None if invoked.ok else draft.commit("/error", canonical(_printable(invoked.error)))
@@ -487,6 +541,7 @@ class Gate:
     async def _in_doubt(
         self, stream: RunStream, call: Call, tool: ToolSpec, why: str, left: tuple[tuple[Draft, Sealed], ...] = ()
     ) -> Waiting:
+        await stream.ready()
         opened = open_in_doubt(stream, call, tool, _printable(why), self.policies, self._ambient)
         body = CallInDoubt(call.id, opened[1].stream.removeprefix("review/"))
         await asyncio.shield(stream.enqueue(stream.draft(), "gate", body, others=(opened, *left)))

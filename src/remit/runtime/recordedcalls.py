@@ -12,7 +12,7 @@ from remit.core.recorded import RecordedPolicies
 from remit.core.rulings import counts
 from remit.errors import BadInput, Tampered, UnknownId
 from remit.policykit.situations import Situation
-from remit.runtime.load import load_review, load_run
+from remit.runtime.load import load_grant, load_review, load_run
 from remit.store.journal import Journal
 
 
@@ -62,6 +62,9 @@ async def recorded_call(journal: Journal, run: str, id: str) -> RecordedCall:
     approval = None
     if isinstance(body, CallDecidedAgain):
         approval = await _approval(journal, body, version, policies.people())
+    elif call.grants:
+        grants = [await load_grant(journal, grant) for grant in call.grants]
+        approval = Approval({one.made.queue: frozenset(one.made.disclosed) for one in grants})
     situation = Situation(policies.tools[record.tool], args, values["/facts"], approval is not None)
     return RecordedCall(situation, approval, verdict, policies, types)
 

@@ -17,6 +17,7 @@ from remit.core.entries import (
     Commitment,
     Fact,
     Head,
+    PolicyLoaded,
     ReviewClaimed,
     ReviewCommented,
     ReviewHandedOn,
@@ -32,6 +33,7 @@ from remit.core.rulings import answer_digest, groups_of, may_not_rule, statement
 from remit.errors import BadInput, Claimed, Conflict, JournalError, NotEntitled, Stale, Tampered
 from remit.runtime.ambient import Ambient, NeverBack, stamp
 from remit.runtime.force import look, people_of
+from remit.runtime.grants import Grant, committed, made_by, offer
 from remit.runtime.load import load_review
 from remit.runtime.proposals import edited_call, fitting_answer, standing_arguments
 from remit.runtime.signing import Signer
@@ -50,6 +52,7 @@ class InForce:
     head: Head
     digest: str
     people: People
+    loaded: PolicyLoaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ class Said:
         answer: canonical JSON to give the agent in the tool's place; None for none.
         digest: the beginning of the digest that the reviewer looked at; "" for whatever is there.
         seen: the codes at the ends of the arguments that were cut where the review was shown.
+        grant: what to approve in advance beside it.
     """
 
     approved: bool
@@ -83,6 +87,7 @@ class Said:
     answer: bytes | None = None
     digest: str = ""
     seen: tuple[str, ...] = ()
+    grant: Grant | None = None
 
 
 async def in_force(journal: Journal) -> InForce:
@@ -90,7 +95,7 @@ async def in_force(journal: Journal) -> InForce:
     force = await look(journal)
     if force.said is None:
         raise BadInput("no policy was ever in force in this store: run something first")
-    return InForce(force.head, force.said.digest, await people_of(journal, force.said))
+    return InForce(force.head, force.said.digest, await people_of(journal, force.said), force.said)
 
 
 async def whoever_has(journal: Journal, ambient: Ambient, signer: Signer | None, user: str) -> Reviewer:
@@ -217,7 +222,8 @@ async def _append(
         except Tampered as error:  # what the fold refuses is never written
             raise Stale(str(error).partition(": ")[2]) from error
         try:
-            await journal.append(Append((sealed,), tuple(draft.payloads), unchanged=(("policy", force.head),)))
+            made = made_by(after, force.digest, ambient, reviewer.actor)
+            await journal.append(Append((sealed, *made), tuple(draft.payloads), unchanged=(("policy", force.head),)))
         except Conflict:
             continue
         return after
@@ -255,6 +261,8 @@ def _check_said(state: ReviewState, said: Said) -> None:
         raise BadInput("a denial changes nothing: deny it as it is, or approve it with the edit")
     if said.edited and said.answer is not None:
         raise BadInput("a call is edited, or answered in its tool's place: not both")
+    if said.grant is not None and (not said.approved or said.edited or said.answer is not None):
+        raise BadInput("a grant goes with an approval of the call as it is: not with an edit, an answer or a denial")
     if terms.reason and not said.reason.strip():
         raise BadInput(f"{place} wants a reason for every ruling: say it with --reason")
     if said.digest and not state.version.startswith(said.digest.lower()):
@@ -298,12 +306,15 @@ async def _draft(
 ) -> _Drafted:
     opened, values = state.opened, dict[str, tuple[bytes, bytes]]()
 
-    def promise(path: str, value: bytes) -> Commitment:
-        values[path] = ambient.entropy(16), value
+    def promise(path: str, value: bytes, salt: bytes = b"") -> Commitment:
+        values[path] = salt or ambient.entropy(16), value
         return commit("", 0, path, value, values[path][0])[0]
 
     edited: dict[str, Commitment] = {}
-    answer, proposes = None, ""
+    answer, proposes, grant = None, "", None
+    if said.grant is not None:
+        offered = await offer(journal, ambient, state, force.loaded, said.grant)
+        grant = committed(offered.terms, promise("/grant", offered.value, offered.salt))
     if said.edited:
         call = await edited_call(journal, state, said.edited)
         edited = {name: promise(f"/edited/{name}", canonical(value)) for name, value in call.changed.items()}
@@ -326,6 +337,7 @@ async def _draft(
         edited=edited,
         answer=answer,
         proposes=proposes,
+        grant=grant,
     )
     if set(values) != set(commitments(body)):
         raise JournalError(f"review `{opened.review}`: the ruling doesn't commit to what it says")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 
 from remit.core.canonical import plain
 from remit.core.entries import (
@@ -28,7 +29,7 @@ from remit.core.entries import (
 from remit.core.lifecycle import RunState, apply
 from remit.core.origins import Lineage
 from remit.core.reviews import ReviewState
-from remit.errors import JournalError, RemitError, Tampered
+from remit.errors import Conflict, JournalError, RemitError, Tampered
 from remit.runtime.ambient import Ambient, stamp
 from remit.store.journal import Append, Artifact, Journal
 from remit.store.payloads import commit
@@ -83,6 +84,7 @@ class RunStream:
         self.broken: RemitError | None = None
         self.lineage: Lineage | None = None
         self._last: asyncio.Future[None] | None = None
+        self._tried: asyncio.Future[None] | None = None
         self._payloads = dict(payloads)
 
     @property
@@ -114,24 +116,30 @@ class RunStream:
         artifacts: tuple[Artifact, ...] = (),
         unchanged: tuple[tuple[str, Head], ...] = (),
         keep: bool = False,
+        tries: bool = False,
     ) -> asyncio.Future[None]:
         """Folds the entry in and hands it to the writer, in one step; the future is done after COMMIT.
 
         Args:
-            others: entries of review streams, all or nothing with this one.
+            others: entries of review and grant streams, all or nothing with this one.
             unchanged: streams whose head must be this for it to be stored.
             keep: remember this entry's payloads, for a later `value`.
+            tries: where somebody was faster on a grant's stream, the future fails with Conflict and
+                nothing has happened; the stream goes on from where it was. It takes `ready` before it.
 
         Raises:
             JournalError: the entry is too large; nothing was changed.
         """
         sealed, entry = draft.write(actor, body)
+        before = self.state, dict(self.reviews)
         state = apply(self.state, entry)
         if not isinstance(state, RunState):
             raise JournalError(f"{self.name} does not hold a run")
-        reviews = {other.stream: other for _, other in others}
-        for name, other in reviews.items():
-            id = name.removeprefix("review/")
+        streams = {other.stream: other for _, other in others}
+        for name, other in streams.items():
+            family, _, id = name.partition("/")
+            if family != "review":
+                continue  # a grant's state is its book's
             review = apply(self.reviews.get(id), unseal(other.bytes))
             if isinstance(review, ReviewState):
                 self.reviews[id] = review
@@ -139,10 +147,19 @@ class RunStream:
         payloads = (*draft.payloads, *(payload for other, _ in others for payload in other.payloads))
         if keep:
             self._payloads.update({(payload.seq, payload.path): payload for payload in draft.payloads})
-        future = self.journal.enqueue(Append((sealed, *reviews.values()), payloads, artifacts, unchanged))
-        future.add_done_callback(self._written)
+        future = self.journal.enqueue(Append((sealed, *streams.values()), payloads, artifacts, unchanged))
+        if tries:
+            self._tried = future
+            future.add_done_callback(partial(self._was_tried, before=before, last=self._last, head=state.head))
+        else:
+            future.add_done_callback(self._written)
         self._last = future
         return future
+
+    async def ready(self) -> None:
+        """Waits while an append is under way that may fail without breaking the stream: nothing is built on it."""
+        while self._tried is not None:
+            await asyncio.wait([self._tried])
 
     async def flushed(self) -> None:
         """Returns once everything that was enqueued is in the journal. Raises what broke the stream."""
@@ -176,6 +193,18 @@ class RunStream:
     def break_(self, error: RemitError) -> None:
         """Stops everything on this stream; the first reason stays."""
         self.broken = self.broken or error
+
+    def _was_tried(
+        self, future: asyncio.Future[None], before: tuple[RunState, dict[str, ReviewState]],
+        last: asyncio.Future[None] | None, head: Head,
+    ) -> None:  # fmt: skip
+        self._tried = None
+        error = None if future.cancelled() else future.exception()
+        lost = isinstance(error, Conflict) and error.stream.startswith("grant/")
+        if lost and self.state.head == head:
+            (self.state, self.reviews), self._last = before, last
+        else:  # something was built on it all the same, or run or policy moved on
+            self._written(future)
 
     def _written(self, future: asyncio.Future[None]) -> None:
         if not future.cancelled() and (error := future.exception()) is not None:

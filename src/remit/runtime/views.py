@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import msgspec
 import orjson
 
 from remit.core.entries import Commitment, Payload, ReviewCommented, RuleHit, VerdictRecord, is_committed
@@ -118,6 +119,8 @@ async def review_view(journal: Journal, review: str) -> dict[str, Any]:
         "then_to": state.terms.next,
         "may_edit": list(state.terms.edit),
         "may_respond": state.terms.respond,
+        "granted": opened.review if state.granted else "",
+        "may_grant": msgspec.to_builtins(state.terms.grant) if state.terms.grant else None,
         "hands_on_to": list(state.terms.hand_on_to),
         "claimed_by": state.claimed.reviewer if state.claimed else "",
         "claimed_until": state.claimed.until if state.claimed else "",
@@ -137,9 +140,20 @@ def _ruling(vote: Vote, payloads: _Payloads) -> dict[str, Any]:
         "edited": {name: _value(payloads, vote.seq, f"/edited/{name}", said) for name, said in ruled.edited.items()},
         "answers": ruled.answer is not None,
         "answer": _value(payloads, vote.seq, "/answer", ruled.answer) if ruled.answer else None,
+        "grant": _granted(vote, payloads),
         "signed": bool(ruled.signature),
         "single_operator": ruled.single_operator,
     }
+
+
+def _granted(vote: Vote, payloads: _Payloads) -> dict[str, Any] | None:
+    """What a ruling grants beside the call; its condition is None where it was erased."""
+    terms = vote.body.grant
+    if terms is None:
+        return None
+    said = _value(payloads, vote.seq, "/grant", terms.condition)
+    condition = said["condition"] if isinstance(said, dict) else None
+    return {"condition": condition, "uses": terms.uses, "until": terms.until}
 
 
 def status_of(state: RunState) -> str:
@@ -190,6 +204,7 @@ def _call(call: CallState, payloads: _Payloads, reviews: Mapping[str, ReviewStat
         "obliged": [in_words(one) for one in call.obliged],
         "reasons": _reasons(call, verdict, payloads),
         "reviews": [_review(reviews[id]) for id in call.reviews if id in reviews],
+        "grants": list(call.grants),
         "because": call.because,
         "attempts": call.attempts,
         "ok": call.ok,

@@ -30,6 +30,7 @@ _BYTES = f"SELECT bytes {_OF_STREAM} ORDER BY seq"
 _HEAD = f"SELECT seq, hash {_OF_STREAM} ORDER BY seq DESC LIMIT 1"
 _SINCE = "SELECT position, bytes FROM entries WHERE position > ? ORDER BY position LIMIT ?"
 _STREAMS = "SELECT name FROM streams WHERE substr(name, 1, length(?)) = ? ORDER BY name"
+_STREAMS_SINCE = "SELECT id, name FROM streams WHERE id > ? AND substr(name, 1, length(?)) = ? ORDER BY id"
 _PAYLOADS = (
     "SELECT seq, path, salt, value FROM payloads JOIN streams ON streams.id = payloads.stream_id "
     "WHERE streams.name = ? ORDER BY seq, path"
@@ -142,6 +143,10 @@ class Journal:
     async def streams(self, prefix: str = "") -> list[str]:
         """Returns the names of all streams that begin with `prefix`, sorted."""
         return [row[0] for row in await self._rows(_STREAMS, prefix, prefix)]
+
+    async def streams_since(self, number: int, prefix: str) -> list[tuple[int, str]]:
+        """Returns number and name of the streams that begin with `prefix` and came after number `number`."""
+        return [(row[0], row[1]) for row in await self._rows(_STREAMS_SINCE, number, prefix, prefix)]
 
     async def payloads(self, stream: str) -> dict[tuple[int, str], Payload]:
         """Returns the stream's payloads by entry number and path; erased ones are not among them.

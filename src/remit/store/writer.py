@@ -148,11 +148,11 @@ class _Transaction:
         for entry in append.entries:
             head = heads.get(entry.stream) or self._head(entry.stream)[1]
             if entry.seq != head.seq + 1 or entry.prev != head.hash:
-                raise Conflict(_conflict(entry.stream, Head(entry.seq - 1, entry.prev), head))
+                raise Conflict(_conflict(entry.stream, Head(entry.seq - 1, entry.prev), head), entry.stream)
             heads[entry.stream] = entry.head
         for stream, expected in append.unchanged:
             if (head := self._head(stream)[1]) != expected:
-                raise Conflict(_conflict(stream, expected, head))
+                raise Conflict(_conflict(stream, expected, head), stream)
         for stream, head in heads.items():
             self._ends.heads[stream] = (self._stream_id(stream), head)
         for entry in append.entries:

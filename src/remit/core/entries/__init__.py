@@ -20,12 +20,19 @@ from remit.core.entries.facts import (
     Ruling,
     VerdictRecord,
 )
+from remit.core.entries.grants import (
+    GrantMade,
+    GrantRevoked,
+    GrantUsed,
+)
 from remit.core.entries.policies import (
     PolicyActivated,
     PolicyKept,
     PolicyLoaded,
 )
 from remit.core.entries.reviews import (
+    GrantLimits,
+    GrantTerms,
     ReviewClaimed,
     ReviewCommented,
     ReviewConsumed,
@@ -95,6 +102,11 @@ __all__ = [
     "Erased",
     "Exported",
     "Fact",
+    "GrantLimits",
+    "GrantMade",
+    "GrantRevoked",
+    "GrantTerms",
+    "GrantUsed",
     "Head",
     "KeyAdded",
     "KeyRetired",

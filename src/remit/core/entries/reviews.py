@@ -7,6 +7,29 @@ from collections.abc import Mapping
 from remit.core.entries.facts import Commitment, Fact, RuleHit
 
 
+class GrantLimits(Fact, frozen=True):
+    """How far a queue lets its reviewers grant: at most so many uses, for so long."""
+
+    uses: int
+    seconds: int
+    outlives_policies: bool = False
+    """Whether a grant goes on under another policy set than it was made under."""
+
+
+class GrantTerms(Fact, frozen=True):
+    """What a reviewer grants beside the call: calls like it, of the same agent, tool and principal."""
+
+    agent: str
+    version: str
+    tool: str
+    tool_digest: str
+    principal: str
+    condition: Commitment
+    """What each call must meet, in CEL, with the reviewed call's arguments: `this.args`."""
+    uses: int
+    until: str
+
+
 class Terms(Fact, frozen=True):
     """On what terms a review is settled, as its queue said when it came there."""
 
@@ -24,6 +47,8 @@ class Terms(Fact, frozen=True):
     """Whether an approval has to say why, too."""
     edit: tuple[str, ...] = ()
     respond: bool = False
+    grant: GrantLimits | None = None
+    """Whether its reviewers may approve calls like it in advance."""
 
 
 class ReviewOpened(Fact, frozen=True):
@@ -105,6 +130,8 @@ class ReviewRuled(Fact, frozen=True):
     """What the reviewer says in the tool's place; nothing runs then."""
     proposes: str = ""
     """Digest of the call as edited, or of the answer; what others then approve."""
+    grant: GrantTerms | None = None
+    """What else is approved in advance, where everybody whose approval counts says exactly this."""
     signature: str = ""
     """Armored, as `ssh-keygen -Y sign -n ruling@remit` makes it; empty in single-operator mode."""
 

@@ -69,6 +69,8 @@ class CallDecided(Fact, frozen=True):
     """The facts of the call as it was asked for, where obligations changed it."""
     covered: tuple[str, ...] = ()
     """Those of the changed arguments that were masked or redacted: as asked for they leave in no export."""
+    grants: tuple[str, ...] = ()
+    """Grants that it was allowed by, each used in this append."""
 
 
 class CallRejected(Fact, frozen=True):
