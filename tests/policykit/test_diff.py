@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from packs import POLICY, QUEUES, problems
+from test_explain import seen
 
+from remit.core.decide import decide
 from remit.core.entries import Outcome
 from remit.policykit.diff import Difference, compare
 from remit.policykit.toolset import read_tools
@@ -85,16 +87,12 @@ RULES = st.lists(
 def test_what_is_called_stricter_widens_no_verdict_and_what_is_called_wider_narrows_none(
     rules: list[tuple[str, str, int, int]],
 ) -> None:
-    from test_explain import seen
-
     def files(which: int) -> dict[str, str]:
         rows = [
             f"  - {{id: r{n}, tools: [t], {rule[0]}: '{rule[1].replace('N', str(rule[which]))}'}}"
             for n, rule in enumerate(rules)
         ]
         return {"p.yaml": "\n".join(["policy: p", "rules:", *rows])}
-
-    from remit.core.decide import decide
 
     told = {one.direction.value for one in compare(files(2), files(3))}
     order = [Outcome.ALLOW, Outcome.ESCALATE, Outcome.DENY]
@@ -105,3 +103,33 @@ def test_what_is_called_stricter_widens_no_verdict_and_what_is_called_wider_narr
             was, now = (order.index(decide("t", roots, rules_).outcome) for rules_ in (before, after))
             assert now >= was or told & {"wider", "either"}, (told, a, b)
             assert now <= was or told & {"stricter", "either"}, (told, a, b)
+
+
+PURPOSES = """
+purposes:
+  billing: {description: Bills., principals: [ann], tools: [refund], labels: [in:finance]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "direction", "words"),
+    [
+        ("tools: [refund]", "tools: [refund, look]", "wider", "tools: also `look`"),
+        ("tools: [refund]", "tools: [look]", "either", "tools: no longer `refund`"),
+        ("principals: [ann]", "principals: ['*']", "either", "principals: also `*`"),
+        (", labels: [in:finance]", "", "wider", "labels: any"),
+        ("[in:finance]", "[]", "stricter", "labels: no longer `in:finance`"),
+        ("Bills.", "Bill.", "same", "description: other words"),
+        (", labels", ", columns: [{tools: [look], only: [/a]}], labels", "stricter", "columns: of `look` /a"),
+        ("purposes:", "required: true\npurposes:", "stricter", "every run needs a purpose"),
+        ("purposes:", "purposes:\n  other: {description: O, principals: [x], tools: [look]}", "wider", "may be for it"),
+    ],
+)
+def test_purposes_are_compared_one_by_one_in_words(old: str, new: str, direction: str, words: str) -> None:
+    changed = PURPOSES.replace(old, new)
+    (found,) = compare({"purposes.yaml": PURPOSES}, {"purposes.yaml": changed})
+    assert (found.what, found.direction) == ("purpose", direction) and any(words in word for word in found.words)
+    (back,) = compare({"purposes.yaml": changed}, {"purposes.yaml": PURPOSES})
+    turned = {"wider": "stricter", "stricter": "wider"}
+    assert back.direction == turned.get(direction, direction)
+    assert compare({"purposes.yaml": PURPOSES}, {"purposes.yaml": f"# the same\n{PURPOSES}"}) == []

@@ -29,8 +29,8 @@ def letter() -> str:
     return LETTER
 
 
-def flowing(world: World, graph: Graph, worker: str = "") -> Runtime:
-    world.clock = VirtualClock(jump=True)
+def flowing(world: World, graph: Graph, worker: str = "", *, jump: bool = False) -> Runtime:
+    world.clock = VirtualClock(jump=jump)  # a clock that jumps runs out of a tool's time on a busy machine
     return Runtime(
         graph, store=world.url, policies=world.policies, ambient=world.clock, worker=worker or "one", packs=["flow"]
     )
@@ -47,7 +47,7 @@ def paying(paid: list[str]) -> Tool[..., None]:
 Way = Callable[[Context], Awaitable[str]]
 
 
-async def asked(world: World, way: Way, *tools: Tool[..., Any]) -> None:
+async def asked(world: World, way: Way, *tools: Tool[..., Any], jump: bool = False) -> None:
     """Pays to the account that `way` comes to, and sees that a person is asked before, naming the reason."""
     paid: list[str] = []
     pay = paying(paid)
@@ -56,7 +56,7 @@ async def asked(world: World, way: Way, *tools: Tool[..., Any]) -> None:
         await ctx.call(pay, iban=await way(ctx))
 
     graph = Graph("app", [Task("work", agent)], tools=[pay, letter, *tools])
-    async with flowing(world, graph) as runtime:
+    async with flowing(world, graph, jump=jump) as runtime:
         report = await runtime.run(graph, "Do what is to be done", principal="me")
     assert (report.status, paid) == ("waiting", []), await world.why(report.run)
     await world.holds()
@@ -95,7 +95,7 @@ async def test_retry(world: World) -> None:
     async def way(ctx: Context) -> str:
         return (await ctx.call(flaky)).split()[3]
 
-    await asked(world, way, flaky)
+    await asked(world, way, flaky, jump=True)
     assert len(tried) == 3
 
 

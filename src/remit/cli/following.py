@@ -11,7 +11,7 @@ import msgspec
 
 from remit.cli import DONE, FAILED, STALE, TIMED_OUT
 from remit.cli.output import escaped, heading, mark, moment, print_json, until, value
-from remit.cli.review import review, run_of
+from remit.cli.review import review, rules_of, run_of
 from remit.cli.review_page import print_review
 from remit.cli.ruling import who_acts
 from remit.cli.settings import asynchronous, json_option, key_option, settings, store_option
@@ -44,12 +44,13 @@ async def next_(queue: str, key: str | None, store: str | None, as_json: bool) -
         state = await claim_next(journal, System(), reviewer, queue)
         view = await review_view(journal, state.opened.review) if state else None
         run = await run_of(journal, view) if view and not as_json else None
+        rules = await rules_of(journal, view) if view and not as_json else []
     if as_json:
         print_json([view] if view else [])
     elif view is None:
         click.echo("nothing waits for you", err=True)
     else:
-        print_review(view, run)
+        print_review(view, run, rules)
     return DONE if view else FAILED
 
 

@@ -87,7 +87,9 @@ async def show(review_id: str, full: bool, argument: str | None, store: str | No
     """
     async with await Journal.open(settings(store=store).store, create=False) as journal:
         view = await review_view(journal, (await Projections(journal).find_review(review_id)).review)
-        run = None if as_json or argument else await run_of(journal, view)
+        told = not (as_json or argument)
+        run = await run_of(journal, view) if told else None
+        rules = await rules_of(journal, view) if told else []
     if argument is not None and argument not in (view["args"] or {}):
         known = ", ".join(f"`{name}`" for name in view["args"] or {}) or "none"
         raise BadInput(f"the call has no argument `{argument}`; it has {known}")
@@ -96,7 +98,7 @@ async def show(review_id: str, full: bool, argument: str | None, store: str | No
     elif argument is not None:
         print_argument(view, argument)
     else:
-        print_review(view, run, full=full)
+        print_review(view, run, rules, full=full)
 
 
 async def run_of(journal: Journal, view: dict[str, Any]) -> dict[str, Any] | None:
@@ -105,3 +107,20 @@ async def run_of(journal: Journal, view: dict[str, Any]) -> dict[str, Any] | Non
         return await run_view(journal, view["run"])
     except (Tampered, UnknownId):
         return None
+
+
+async def rules_of(journal: Journal, view: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the rules that brought a call to its reviewers, with the value of each part of their conditions.
+
+    None where that can't be said, because a value was erased: that keeps nobody from saying no.
+    """
+    from remit.runtime.tracing import trace  # noqa: PLC0415 - it compiles the rules; who lists reviews waits for none
+
+    if view["activation"] or view["in_doubt"]:
+        return []
+    try:
+        (traced,) = await trace(journal, view["run"], view["call"])
+    except (Tampered, UnknownId):
+        return []
+    shown = {rule["digest"] for rule in view["rules"]}
+    return [rule for rule in traced["rules_considered"] if rule["digest"] in shown]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import click
@@ -15,8 +16,12 @@ _CALLS: Final = 10
 """Earlier calls of the run that are shown."""
 
 
-def print_review(view: dict[str, Any], run: dict[str, Any] | None, *, full: bool = False) -> None:
+def print_review(
+    view: dict[str, Any], run: dict[str, Any] | None, rules: Sequence[dict[str, Any]] = (), *, full: bool = False
+) -> None:
     """Prints what there is to know before ruling: `run` is the run's view, None where it can't be read.
+
+    `rules` are those that asked, with the parts of their conditions as `audit trace` has them.
 
     Values over `LONGEST` are cut, unless `full`; then their codes stand at their ends.
     """
@@ -26,6 +31,7 @@ def print_review(view: dict[str, Any], run: dict[str, Any] | None, *, full: bool
         click.echo(f"  what its reviewers were shown was erased; it is of run {view['run']}, call {view['call']}")
     else:
         _print_shown(view, view["shown"], full)
+        _print_rules(rules)
     if run is not None:
         _print_run(run, view["call"])
     _print_said(view)
@@ -100,6 +106,18 @@ def _source(facts: dict[str, Any], name: str) -> str:
         return ""
     doubt = "! from nobody trusted: " if origin.get("untrusted") and not origin.get("trusted") else ""
     return f"{doubt}{value(origin['says'], LONGEST)}"
+
+
+def _print_rules(rules: Sequence[dict[str, Any]]) -> None:
+    """Why it is here: the value of each part of the conditions, when it was decided."""
+    from remit.policykit.explain import part_lines  # noqa: PLC0415 - who lists reviews doesn't need it
+
+    if rules:
+        click.echo(f"\n{heading('why it is here')}")
+    for rule in rules:
+        click.echo(escaped(f"  {rule['rule']}"))
+        for line in part_lines(rule["condition"], 4):
+            click.echo(folded(escaped(line.lstrip(" ")), " " * (len(line) - len(line.lstrip(" ")))))
 
 
 def _print_run(run: dict[str, Any], call: str) -> None:

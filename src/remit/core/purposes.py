@@ -96,11 +96,12 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def read_purposes(name: str, text: str, tools: Sequence[Any]) -> tuple[PolicyFile, Purposes]:
+def read_purposes(name: str, text: str, tools: Sequence[Any] | None) -> tuple[PolicyFile, Purposes]:
     """Returns the rules that the file means for `tools`, and its purposes; its `source.problems` are what is wrong.
 
     Args:
-        tools: every tool, with its `name`; one without `labels` says nothing of its results.
+        tools: every tool, with its `name`; one without `labels` says nothing of its results. None where it isn't known
+            which there are: then the file is read, and means no rules.
     """
     source, value = read_yaml(name, text)
     nothing = PolicyFile(source, POLICY, ()), Purposes()
@@ -112,14 +113,17 @@ def read_purposes(name: str, text: str, tools: Sequence[Any]) -> tuple[PolicyFil
         for found in error.errors(include_url=False):
             _explain(source, found)
         return nothing
-    names = [tool.name for tool in tools]
+    names = [tool.name for tool in tools] if tools is not None else None
     ids: dict[str, str] = {}
     for purpose, text_of in said.purposes.items():
         other = ids.setdefault(_id(purpose), purpose)
         if other != purpose:
             source.add(source.key_at(("purposes", purpose)), f"purposes `{other}` and `{purpose}` are one to a rule")
-        _check(source, purpose, text_of, names)
+        if names is not None:
+            _check(source, purpose, text_of, names)
     purposes = Purposes(said.purposes, said.required)
+    if tools is None:
+        return PolicyFile(source, POLICY, ()), purposes
     return PolicyFile(source, POLICY, tuple(enumerate(_rules(purposes, tools)))), purposes
 
 

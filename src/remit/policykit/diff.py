@@ -15,7 +15,7 @@ from remit.core.obligations import in_words
 from remit.core.people import QUEUES, REVIEWERS
 from remit.core.policy import is_beside
 from remit.core.policyfiles import RuleText, read_policy
-from remit.core.purposes import PURPOSE_FILES
+from remit.core.purposes import PURPOSE_FILES, Purposes, PurposeText, read_purposes
 from remit.core.yamltext import Number, read_yaml
 from remit.errors import PolicyError
 
@@ -70,7 +70,7 @@ def compare(old: Mapping[str, str], new: Mapping[str, str]) -> list[Difference]:
             words, direction = _changed(was, now)
             if words:
                 found.append(Difference("rule", name, "changed", words, direction))
-    return [*found, *_lists(old, new), *_others(old, new)]
+    return [*found, *_purposes(old, new), *_lists(old, new), *_others(old, new)]
 
 
 def _rules(files: Mapping[str, str]) -> dict[str, RuleText]:
@@ -249,6 +249,69 @@ def _some(keys: Iterable[str]) -> str:
     return shown if len(known) <= 5 else f"{shown} and {len(known) - 5} more"
 
 
+# --- purposes: each only ever takes away from what a run for it may use ----------------------------------
+
+
+def _purposes(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Difference]:
+    """What differs in purposes.yaml, purpose by purpose."""
+    before, after = _purposes_of(old), _purposes_of(new)
+    if before.required != after.required:
+        words = "every run needs a purpose" if after.required else "a run needs no purpose any more"
+        direction = Direction.STRICTER if after.required else Direction.WIDER
+        yield Difference("purpose", "required", "changed", (words,), direction)
+    for name in sorted({*before.known, *after.known}):
+        was, now = before.known.get(name), after.known.get(name)
+        if was is None and now is not None:
+            words = f"runs of {_names(now.principals)} may be for it, with {_listed(now.tools)}"
+            yield Difference("purpose", name, "added", (words,), Direction.WIDER)
+        elif now is None and was is not None:
+            yield Difference("purpose", name, "removed", ("no run may be for it any more",), Direction.STRICTER)
+        elif was is not None and now is not None and was != now:
+            told, ways = _purpose(was, now)
+            yield Difference("purpose", name, "changed", tuple(told), _together(ways))
+
+
+def _purpose(was: PurposeText, now: PurposeText) -> tuple[list[str], list[Direction]]:
+    told: list[str] = []
+    ways: list[Direction] = []
+    for what in ("principals", "tools", "labels"):
+        before, after = getattr(was, what), getattr(now, what)
+        if before is None or after is None:
+            if before != after:
+                told.append(f"{what}: {'any' if after is None else 'only ' + _names(after)}")
+                ways.append(Direction.WIDER if after is None else Direction.STRICTER)
+            continue
+        if more := set(after) - set(before):
+            told.append(f"{what}: also {_names(more)}")
+            ways.append(Direction.WIDER)
+        if fewer := set(before) - set(after):
+            told.append(f"{what}: no longer {_names(fewer)}")
+            ways.append(Direction.STRICTER)
+    if was.columns != now.columns:
+        shown = "; ".join(f"of {_listed(one.tools)} {', '.join(one.only)}" for one in now.columns)
+        told.append(f"columns: {shown or 'all'}")
+        known = {True: Direction.STRICTER, False: Direction.WIDER}
+        ways.append(Direction.EITHER if was.columns and now.columns else known[bool(now.columns)])
+    if was.description != now.description:
+        told.append("description: other words")
+        ways.append(Direction.SAME)
+    return told, ways
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(set(names)))
+
+
+def _purposes_of(files: Mapping[str, str]) -> Purposes:
+    for name, text in files.items():
+        if name.rpartition("/")[2] in PURPOSE_FILES:
+            file, purposes = read_purposes(name, text, None)
+            if file.source.problems:
+                raise PolicyError(tuple(file.source.problems))
+            return purposes
+    return Purposes()
+
+
 # --- queues, reviewers, and whatever is no policy --------------------------------------------------------
 
 
@@ -268,7 +331,8 @@ def _others(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Differen
 def _keys(files: Mapping[str, str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, text in files.items():
-        if not (is_beside(name) or is_list(name)) and not _is_policy(name, text):
+        purposes = name.rpartition("/")[2] in PURPOSE_FILES
+        if not (is_beside(name) or is_list(name) or purposes) and not _is_policy(name, text):
             source, value = read_yaml(name, text)
             if source.problems:
                 raise PolicyError(tuple(source.problems))

@@ -150,6 +150,7 @@ def _explained(
 def _rule(rule: CompiledRule, hit: RuleHit | None, explained: Explanation) -> dict[str, Any]:
     return {
         "rule": rule.name,
+        "digest": rule.digest,
         "effect": rule.effect.value,
         "require": rule.negated,
         "decided": hit is not None,
