@@ -20,7 +20,7 @@ import click
 from remit.cli import cli
 from remit.core import entries
 from remit.core.calendarfile import json_schema as calendars_schema
-from remit.core.entries import facts, grants, policies, reviews, runs, stores
+from remit.core.entries import facts, flows, grants, policies, reviews, runs, stores
 from remit.core.grants import GRANTS
 from remit.core.lifecycle import CALLS, TASKS
 from remit.core.policyfiles import json_schema
@@ -54,12 +54,12 @@ def diagram(table: Mapping[tuple[StrEnum, str], StrEnum]) -> str:
 
 # --- entries ---------------------------------------------------------------------------------------------
 
-_STREAMS = {"review": "review/<id>", "grant": "grant/<id>", "policy": "policy", "store": "store"}
+_STREAMS = {"review": "review/<id>", "flow": "flow/<run>", "grant": "grant/<id>", "policy": "policy", "store": "store"}
 
 
 def journal_entries() -> str:
     """Returns every kind of entry with its fields, then the records inside them."""
-    modules = (facts, runs, reviews, policies, stores, grants)
+    modules = (facts, runs, flows, reviews, policies, stores, grants)
     classes = {
         node.name: node
         for module in modules

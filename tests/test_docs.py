@@ -285,6 +285,7 @@ def test_the_table_of_json_keys_is_what_the_commands_print(
     assert remit("policy diff", "other")
     more = "{edit: [name], respond: true, hand_on_to: [others], may_also_rule: [released], grant: {uses: 2, for: 1h}}"
     queues = f"single_operator: true\nqueues:\n  editors: {more}\n  others: {{}}\n"
+    queues += "flow: {endorse: [principal], declassify: [principal]}\n"
     Path("policies/queues.yaml").write_text(queues, encoding="utf-8")
     later = "policy: later\nmode: shadow\nrules:\n  - {id: a, tools: ['*'], deny: 'true'}\n"
     Path("policies/later.yaml").write_text(later, encoding="utf-8")
@@ -307,6 +308,9 @@ def test_the_table_of_json_keys_is_what_the_commands_print(
     assert remit("review whoami") and remit("review claim", third) and remit("review release", third)
     assert remit("review comment", third, "well") and remit("review edit", third, "--set", "name=basil")
     assert remit("review respond", fourth, "--value", "true") and remit("review handon", fifth, "others")
+    going = str(json.loads(found.stdout)[0]["run"])
+    assert remit("runs endorse", going, "write_note", "--reason", "well known")
+    assert remit("runs declassify", going, "private", "write_note", "--reason", "well known")
     assert remit("runs list") and remit("runs show", run) and remit("runs graph", run)
     call = f"{run}/take-notes#0"
     assert remit("audit trace", call) and remit("audit prove", call) and remit("audit tiles", "log")

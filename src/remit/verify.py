@@ -32,6 +32,7 @@ from remit.core.recorded import RecordedPolicies
 from remit.core.reviews import ReviewState, ReviewStatus
 from remit.core.rulings import unsound
 from remit.core.tools import Repeat, ToolSpec, call_digest, idempotency_key
+from remit.core.vouching import unsound_vouching
 from remit.errors import RemitError, Tampered
 from remit.grantchecks import GrantChecks
 from remit.policysets import PolicySets
@@ -70,6 +71,8 @@ class Verification:
     """How many policy sets were activated, signed, and approved where that takes people."""
     rulings: int = 0
     """How many rulings' signatures hold, by reviewers who might rule then."""
+    vouched: int = 0
+    """How many endorsed sources and removed labels rest on the word of somebody who might say so then."""
     signed: tuple[str, ...] = ()
     """Names of the keys that signed it; empty where nobody did."""
     tree: str = ""
@@ -126,6 +129,7 @@ class _Verifier:
         self._policies = PolicySets(self._artifacts, self._bad)
         self._args: dict[str, dict[str, dict[str, object]]] = {}
         self._used: dict[str, str] = {}
+        self._vouched: dict[str, dict[str, Entry]] = {}
         self._missing: dict[tuple[str, int, str], str] = {}
         self._untold = 0
         self._grants = GrantChecks(self._bad, self._note, self._policies.people)
@@ -300,6 +304,7 @@ class _Verifier:
             del self._states[run]
             self._over.add(run)
             self._args.pop(run, None)
+            self._vouched.pop(f"flow/{state.run}", None)
         else:
             return
         if run not in self._over:
@@ -353,8 +358,12 @@ class _Verifier:
             self._grants.used(place, body, elsewhere=self._is_elsewhere(body.run))
         elif isinstance(body, e.GrantRevoked):
             self._grants.revoked(place, entry, body)
+        elif isinstance(body, e.Vouched):
+            self._vouched.setdefault(entry.stream, {})[entry.hash] = entry
         elif not isinstance(before, RunState) or not isinstance(state, RunState):
             return
+        elif isinstance(body, e.RunVouched):
+            self._taken(place, state, body)
         elif isinstance(body, e.CallDecided):
             if call_digest(state.run, state.started.principal, body.call) != body.call.digest:
                 self._bad(place, "the call's digest is not the digest of what it says")
@@ -411,6 +420,23 @@ class _Verifier:
         elif isinstance(body, e.CallSettled):
             self._settled(place, before.calls[body.id], body, values)
             self._args.get(entry.stream, {}).pop(body.id, None)
+
+    def _taken(self, place: str, run: RunState, body: e.RunVouched) -> None:
+        """Checks that somebody who might has said what the run takes into account."""
+        entry = self._vouched.get(f"flow/{run.run}", {}).get(body.hash)
+        said = entry.body if entry is not None else None
+        if entry is None or not isinstance(said, e.Vouched):
+            return self._bad(place, "nobody has vouched for that before it")
+        if (said.source, said.by, said.label) != (body.source, body.by, body.label):
+            self._bad(place, "it is not what was vouched for")
+        loaded = self._policies.get(said.policies)
+        if not loaded:
+            return self._bad(place, "the policy set that lets them vouch was not loaded before it")
+        agents = {task.agent for task in run.tasks.values() if task.agent}
+        if why := unsound_vouching(loaded[-1].people(), run.started, agents, said, entry.at):
+            return self._bad(place, f"the word it rests on doesn't count: {why}")
+        self._done.vouched += 1
+        return None
 
     def _ruled(self, place: str, entry: Entry, body: e.ReviewRuled) -> None:
         review = self._states[entry.stream]

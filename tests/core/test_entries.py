@@ -38,7 +38,9 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 
 def stream_of(kind: str) -> str:
     family = kind.split(".")[0]
-    return {"review": "review/r1", "grant": "grant/r1", "policy": "policy", "store": "store"}.get(family, "run/a1")
+    return {"review": "review/r1", "grant": "grant/r1", "flow": "flow/a1", "policy": "policy", "store": "store"}.get(
+        family, "run/a1"
+    )
 
 
 def of_type(annotation: Any) -> st.SearchStrategy[Any]:
@@ -224,6 +226,7 @@ def test_every_field_that_is_a_commitment_is_found_by_its_path() -> None:
         paths[kind] = set(commitments(body))
     assert {kind: found for kind, found in paths.items() if found} == {
         "run.started": {"/input", "/endorsed"},
+        "run.vouched": {"/source"},
         "run.finished": {"/output"},
         "task.finished": {"/output", "/error"},
         "call.decided": {
@@ -240,6 +243,7 @@ def test_every_field_that_is_a_commitment_is_found_by_its_path() -> None:
         "call.decided_again": {"/edited/a", "/edited/b", "/facts", "/reasons"},
         "call.answered": {"/result"},
         "call.settled": {"/result", "/error", "/findings", "/original"},
+        "flow.vouched": {"/source", "/reason"},
         "review.opened": {"/shown"},
         "review.commented": {"/comment"},
         "review.ruled": {"/answer", "/edited/a", "/edited/b", "/grant", "/reason"},

@@ -26,7 +26,7 @@ _COMMANDS = {
     "run": ("remit.cli.running", "run", "Run a graph under the policies."),
     "resume": ("remit.cli.running", "resume", "Go on with runs that waited or were interrupted."),
     "work": ("remit.cli.running", "work", "Drive runs as rulings come in, until stopped."),
-    "runs": ("remit.cli.runs", "runs", "Look at runs."),
+    "runs": ("remit.cli.vouching", "runs", "Look at runs."),
     "review": ("remit.cli.review", "review", "Rule on escalated calls."),
     "grant": ("remit.cli.grant", "grant", "Look at grants, and revoke them."),
     "queue": ("remit.cli.queue", "queue", "Look at queues."),

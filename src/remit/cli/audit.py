@@ -177,6 +177,8 @@ def _print(bundle: str, found: Verification) -> None:
         click.echo(f"  {found.activations} activations of policy sets: signed, each newer, approved as it took")
     if found.rulings:
         click.echo(f"  {found.rulings} rulings signed by reviewers who might rule then")
+    if found.vouched:
+        click.echo(f"  {found.vouched} endorsed sources and removed labels, by who might say so then")
     for note in found.notes[:5]:
         click.echo(folded(escaped(note), "  note: "))
     if len(found.notes) > 5:

@@ -189,6 +189,7 @@ def roots(document: Mapping[str, Any], tool: ToolSpec, args: Mapping[str, object
             **document,
             "now": now,
             "run": {"purpose": "", **document.get("run", {})},  # which older facts don't have
+            **_without_barred(document),
             "spent": spent,
             "args": _parsed(args, tool.decimals),
             "tool": {
@@ -202,6 +203,16 @@ def roots(document: Mapping[str, Any], tool: ToolSpec, args: Mapping[str, object
         }
     except (KeyError, TypeError, ValueError) as error:
         raise Tampered(f"recorded facts can't be read: {type(error).__name__}: {error}") from error
+
+
+def _without_barred(document: Mapping[str, Any]) -> dict[str, object]:
+    """What older facts on flow don't say: who of the recipients may not read a value."""
+    row = next(iter(document.get("provenance", {}).values()), None)
+    if row is None or "barred" in row:
+        return {}
+    rows = {name: {**one, "barred": []} for name, one in document["provenance"].items()}
+    lists = {root: [{**one, "barred": []} for one in document.get(root, ())] for root in ("authority", "content")}
+    return {"provenance": rows, **lists}
 
 
 def this_of(tool: ToolSpec, args: Mapping[str, object]) -> dict[str, object]:

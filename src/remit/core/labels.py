@@ -11,7 +11,7 @@ of marks, not marks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 UNTRUSTED: Final = "untrusted"
@@ -78,10 +78,13 @@ class ResultLabels:
     untrusted, unless the tool states that nothing is marked at all (`{}`).
     """
 
-    __slots__ = ("_exact", "_rest", "_wild")
+    __slots__ = ("_exact", "_removed", "_rest", "_wild")
 
-    def __init__(self, stated: Stated, more: Iterable[str] = ()) -> None:
-        """`more`: labels that every part has besides."""
+    def __init__(
+        self, stated: Stated, more: Iterable[str] = (), removed: Sequence[tuple[str, tuple[str, ...]]] = ()
+    ) -> None:
+        """`more`: labels that every part has besides; `removed`: labels that parts with these steps don't have."""
+        self._removed = removed
         more = tuple(more)
         self._rest: Labels = join(() if not stated else PESSIMISTIC, more)
         self._exact: dict[tuple[str, ...], Labels] = {}
@@ -96,6 +99,13 @@ class ResultLabels:
 
     def at(self, steps: tuple[str, ...]) -> Labels:
         """Returns the labels of the part at these steps below the result's root."""
+        found = self._stated(steps)
+        for label, part in self._removed:
+            if label in found and any(steps[at : at + len(part)] == part for at in range(len(steps) - len(part) + 1)):
+                found = remove(found, (label,))
+        return found
+
+    def _stated(self, steps: tuple[str, ...]) -> Labels:
         for length in range(len(steps), -1, -1):
             found = self._exact.get(steps[:length])
             if found is not None:

@@ -162,11 +162,28 @@ class CallState(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self.record, args=args, digest=self.digest)
 
     @property
+    def by_people(self) -> frozenset[str]:
+        """Names of the arguments that a reviewer changed; what obligations did, the entry of the request holds."""
+        return frozenset(name for name, (_, seq) in self.edited.items() if seq != self.seq)
+
+    @property
     def places(self) -> dict[str, tuple[int, str, str]]:
         """Where each argument is found as it is decided and run: entry, path, and the commitment to it."""
         args = self.record.args if self.record else {}
         found = {name: (self.seq, f"/args/{name}", said) for name, said in args.items()}
         return found | {name: (seq, f"/edited/{name}", said) for name, (said, seq) in self.edited.items()}
+
+
+class Vouching(msgspec.Struct, frozen=True):
+    """Somebody's word that the run has taken into account, and the entry that says so."""
+
+    seq: int
+    body: e.RunVouched
+
+    @property
+    def hash(self) -> str:
+        """Of the entry that holds their word."""
+        return self.body.hash
 
 
 class RunState(msgspec.Struct, frozen=True):
@@ -194,6 +211,7 @@ class RunState(msgspec.Struct, frozen=True):
     """When it finished, RFC 3339; empty while it hasn't."""
     waiting: int = 0
     """How many calls wait for people."""
+    vouched: tuple[Vouching, ...] = ()
 
 
 State = RunState | ReviewState | GrantState
@@ -246,6 +264,8 @@ def _run(state: RunState, entry: Entry) -> RunState:
         state = msgspec.structs.replace(state, fruitless=0)
     if isinstance(body, (e.TaskStarted, e.TaskExpanded, e.TaskSkipped, e.TaskFinished)):
         return _task(state, entry, body)
+    if isinstance(body, e.RunVouched):
+        return msgspec.structs.replace(state, vouched=(*state.vouched, Vouching(entry.seq, body)))
     if isinstance(body, e.Recorded):
         return msgspec.structs.replace(state, recorded=state.recorded.insert(body.id, body))
     if isinstance(body, e.RunFinished):

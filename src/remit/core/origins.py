@@ -84,6 +84,8 @@ class Lineage:
     endorsements: tuple[Endorsement, ...] = ()
     tools: frozenset[str] = frozenset()
     index: Index = field(default_factory=Index)
+    removed: tuple[tuple[str, Endorsement], ...] = ()
+    """Labels that people have removed from what comes from a tool, or a part of what it returns."""
     _asked: dict[str, list[Source]] = field(default_factory=dict)
     """The arguments of each call, by which its result may be called."""
     _called: list[Source] = field(default_factory=list)
@@ -92,18 +94,21 @@ class Lineage:
     """Numbers of records that the principal named."""
 
     def settled(
-        self, call: str, tool: ToolSpec, args: Mapping[str, object], result: object, more: Sequence[str] = ()
-    ) -> None:
+        self, call: str, tool: ToolSpec, args: Mapping[str, object], result: object, more: Sequence[str] = (),
+        by_people: Iterable[str] = (),
+    ) -> None:  # fmt: skip
         """Adds what a call returned; the arguments first, so that what only comes back from them is known.
 
-        `more`: labels that guardrails gave the result, all of it.
+        Args:
+            more: labels that guardrails gave the result, all of it.
+            by_people: names of the arguments that a reviewer changed, and vouches for.
         """
         reading = tool.effect in (Effect.READ, Effect.FETCH)
         chosen, asked, sent = True, [], []
         named = []
         for name, value in args.items():
             for steps, leaf in parts_of(tool, name, value, VALUE_LEAVES_MAX):
-                origin = self.origin(tool, name, steps, leaf)
+                origin = Origin(endorsed=True) if name in by_people else self.origin(tool, name, steps, leaf)
                 if not origin.vouched and (reading or name in tool.authority or name not in tool.content):
                     chosen = False
                 if not origin.vouched and not origin.constant:
@@ -122,10 +127,18 @@ class Lineage:
             self.index.add_sent(call, tool.name, name, leaf, labels)
         self._asked[call] = named
         self.index.add_result(
-            call, tool.name, ResultLabels(tool.labels, more), result,
+            call, tool.name, ResultLabels(tool.labels, more, self._removed_from(tool.name)), result,
             asked=tuple(norm for norm, by_principal in asked if by_principal), chosen=chosen,
         )  # fmt: skip
         self._learn(call)
+
+    def _removed_from(self, tool: str) -> list[tuple[str, tuple[str, ...]]]:
+        found = []
+        for label, source in self.removed:
+            name, _, part = source.text.partition("/")
+            if name == tool:
+                found.append((label, tuple(part.split("/")) if part else ()))
+        return found
 
     # --- one value ---
 

@@ -21,6 +21,8 @@ from remit.errors import PolicyError, Problem
 
 QUEUES: Final = ("queues.yaml", "queues.yml")
 REVIEWERS: Final = ("reviewers.yaml", "reviewers.yml")
+PRINCIPAL: Final = "principal"
+"""Whom `flow` may name beside people and groups: whom the run acts for."""
 IN_DOUBT: Final = "in-doubt"
 """The queue of calls that nobody knows the end of; it is there whether or not `queues.yaml` describes it."""
 
@@ -102,6 +104,10 @@ class People:
     single_operator: bool = False
     activation: str = ""
     """The queue whose reviewers must approve the activation of another policy set; "" where nobody need."""
+    flow: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Who may `endorse` and `declassify` while a run goes on; empty where nobody may."""
+    readers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Who may read what has a label."""
 
     def queue(self, name: str) -> Queue | None:
         """Returns a queue; calls in doubt have one even where no file describes it: every reviewer's."""
@@ -192,6 +198,8 @@ class Making:
         self.persons: dict[str, Person] = {}
         self.single_operator = False
         self.activation = ""
+        self.flow: dict[str, tuple[str, ...]] = {}
+        self.readers: dict[str, tuple[str, ...]] = {}
         self.queues_source: Source | None = None
         self._reviewers_source: Source | None = None
         self._files: dict[str, str] = {}
@@ -229,11 +237,17 @@ class Making:
 
     def people(self) -> People:
         """Returns what the files say together."""
-        return People(self.queues, self.persons, self.single_operator, self.activation)
+        return People(
+            self.queues, self.persons, self.single_operator, self.activation, self.flow, self.readers
+        )  # fmt: skip
 
     def _take_queues(self, said: QueuesText) -> None:
         self.single_operator = said.single_operator
         self.activation = said.policy.activation or ""
+        if said.flow is not None:
+            both = {"endorse": said.flow.endorse, "declassify": said.flow.declassify}
+            self.flow = {what: tuple(names) for what, names in both.items() if names}
+            self.readers = {label: tuple(names) for label, names in said.flow.readers.items()}
         self.queues = {name: _queue(name, queue) for name, queue in said.queues.items()}
         for name, queue in said.queues.items():
             if queue.on_expiry == "hand on" and not queue.hand_on_to and self.queues_source is not None:
@@ -257,6 +271,7 @@ class Making:
                 if ("queues", queue.name) not in self.queues_source.keys:
                     continue
                 self._check_queue(self.queues_source, queue, escalated)
+            self._check_flow(self.queues_source)
             self.problems += self.queues_source.problems[before:]
         declared = self.queues_source.keys if self.queues_source is not None else {}
         for pack, name in self._packs.items():
@@ -287,6 +302,14 @@ class Making:
                     if name not in self.queues and name != IN_DOUBT:
                         place = source.value_at((*at, "queues", index))
                         source.add(place, f"there is no queue `{name}`", suggest(name, self.queues))
+
+    def _check_flow(self, source: Source) -> None:
+        known = {PRINCIPAL, *self.persons, *(group for person in self.persons.values() for group in person.groups)}
+        for what, names in self.flow.items():
+            for number, name in enumerate(names):
+                if name not in known and not self.single_operator:
+                    place = source.value_at(("flow", what, number))
+                    source.add(place, f"there is no reviewer or group `{name}`", suggest(name, known))
 
     def _check_queue(self, source: Source, queue: Queue, escalated: Mapping[str, str]) -> None:
         path: Path = ("queues", queue.name)

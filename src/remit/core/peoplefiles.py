@@ -167,6 +167,23 @@ class ChangesText(Strict):
     )
 
 
+class FlowText(Strict):
+    """Whose word counts, while a run goes on, on where its data comes from; and who may read what."""
+
+    endorse: list[Name] = Field(
+        default_factory=list,
+        description="Who may endorse a source for a run: people and groups, and `principal` for whom it acts for.",
+    )
+    declassify: list[Name] = Field(
+        default_factory=list, description="Who may remove a label from what comes from a source, for a run."
+    )
+    readers: dict[Annotated[str, StringConstraints(pattern=r"^(private|in:[a-z0-9_.:-]{1,60})$")], list[_Text]] = Field(
+        default_factory=dict,
+        description="Who may read what is `private` or in a compartment (`in:finance`): recipients as calls name them,"
+        " where `*` stands for any characters.",
+    )
+
+
 class QueuesText(Strict):
     """The file `queues.yaml`: the queues that rules escalate to."""
 
@@ -176,6 +193,7 @@ class QueuesText(Strict):
 
     single_operator: bool = Field(False, description="Whoever asked may also approve. Every entry made so says so.")
     queues: dict[Name, QueueText] = Field(default_factory=dict, description="Queues by name.")
+    flow: FlowText | None = Field(None, description="People's word on information flow.")
 
 
 class KeyText(Strict):

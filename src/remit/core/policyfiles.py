@@ -19,7 +19,7 @@ from pydantic_core import PydanticCustomError
 
 from remit.core.entries import Obligation
 from remit.core.obligations import joined
-from remit.core.peoplefiles import MODELS, Name, QueuesText, ReviewersText, Strict
+from remit.core.peoplefiles import MODELS, FlowText, Name, QueuesText, ReviewersText, Strict
 from remit.core.yamltext import Number, Path, Source, read_yaml
 
 # --- what a file may say -------------------------------------------------------------------------------
@@ -298,6 +298,8 @@ def _explain(source: Source, finding: Any, model: type[Strict]) -> None:
 def _wanted(pattern: str) -> str:
     if "args|result" in pattern:
         return "say a JSON pointer below `/args` or `/result`: `/args/limit`, `/result/*/card`"
+    if "private|in:" in pattern:
+        return "say `private`, or a compartment such as `in:finance`"
     if "_.:-" in pattern:
         return "a label is lowercase letters, digits and `_.:-`, at most 64, a letter first"
     return _DURATION if "smhd" in pattern else _NAME
@@ -318,6 +320,8 @@ def _name_of(path: Path) -> str:
 def _model_at(model: type[Strict], path: Path) -> type[Strict]:
     if path[:1] == ("rules",) and len(path) > 1:
         return ObligeText if path[2:3] == ("oblige",) else RuleText
+    if model is QueuesText and path[:1] == ("flow",):
+        return FlowText
     if model is not PolicyText and len(path) > 1:
         below: list[type[Strict]] = [MODELS[part] for part in path[:1] + path[2:] if part in MODELS]
         return below[-1] if below else model

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from remit.core import matching
-from remit.core.labels import is_private, join, pointer_of
+from remit.core.labels import by_reviewer, is_private, join, may_read, pointer_of
 from remit.core.origins import VALUE_LEAVES_MAX, Lineage, Origin, parts_of, worst
 from remit.core.tools import Effect, JsonSchema, ToolSpec
 
@@ -30,8 +31,9 @@ def _record(**properties: JsonSchema) -> JsonSchema:
 
 _ORIGIN: Final = {**dict.fromkeys(_FLAGS, _FLAG), **dict.fromkeys(_WHERE, _TEXT), "labels": _TEXTS}
 _LEAF: Final[JsonSchema] = _record(
-    argument=_TEXT, at=_TEXT, **_ORIGIN, identifiers={"type": "array", "items": _record(kind=_TEXT, **_ORIGIN)}
-)
+    argument=_TEXT, at=_TEXT, **_ORIGIN, identifiers={"type": "array", "items": _record(kind=_TEXT, **_ORIGIN)},
+    barred=_TEXTS,
+)  # fmt: skip
 _LEAVES: Final[JsonSchema] = {"type": "array", "items": _LEAF}
 ROOTS: Final = ("provenance", "authority", "content")
 """Names in conditions that are computed only where some rule uses them."""
@@ -49,14 +51,16 @@ def root_types(tool: ToolSpec) -> dict[str, JsonSchema]:
 
 
 def flow_of(
-    lineage: Lineage, tool: ToolSpec, args: Mapping[str, object], asked: Mapping[str, object] | None = None
-) -> dict[str, object]:
+    lineage: Lineage, tool: ToolSpec, args: Mapping[str, object], asked: Mapping[str, object] | None = None,
+    edited: Mapping[str, str] | None = None, readers: Mapping[str, Iterable[str]] | None = None,
+) -> dict[str, object]:  # fmt: skip
     """Returns `provenance`, `authority` and `content` of a call: what its facts record.
 
     `asked`: the arguments before obligations changed them. What was masked or capped came from where the value did
-    that was asked for.
+    that was asked for. `edited`: who of the reviewers wrote which arguments. `readers`: who may read what, by label.
     """
-    asked = asked or {}
+    asked, edited = asked or {}, edited or {}
+    recipients: list[str] = []
     authority: list[dict[str, Any]] = []
     content: list[dict[str, Any]] = []
     provenance: dict[str, Any] = {}
@@ -71,6 +75,10 @@ def flow_of(
                 rows.append(_row(name, steps, leaf, origin, []))
                 break
             origin = lineage.origin(tool, name, steps, before.get(steps, leaf))
+            if name in edited:
+                origin = _by_reviewer(origin, edited[name])
+            if name in tool.authority and isinstance(leaf, str) and leaf.strip():
+                recipients.append(leaf)
             found = _identifiers(lineage, leaf, tool.effect) if isinstance(leaf, str) and name in tool.content else []
             rows.append(_row(name, steps, leaf, origin, found))
         if name in tool.authority:
@@ -80,7 +88,33 @@ def flow_of(
         provenance[name] = _together(name, rows)
     for name in tool.normal.get("properties", ()):
         provenance.setdefault(name, _together(name, []))
+    entitled = {label: _Readers(who) for label, who in (readers or {}).items()}
+    # Where some of them are addresses those are who reads it; an amount beside them reads nothing.
+    reading = [text for text in recipients if matching.identifiers(text)] or recipients
+    for row in (*content, *authority, *provenance.values()):
+        if row["private"]:
+            barred = [_short(one) for one in reading if not may_read(row["labels"], one, entitled)]
+            row["barred"] = barred[:LEAVES_SHOWN]
     return {"provenance": provenance, "authority": _shown(authority), "content": _shown(content)}
+
+
+class _Readers:
+    """Who may read something: recipients as they are written, or by a pattern with `*`."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self._patterns = [re.compile(".*".join(map(re.escape, one.casefold().split("*")))) for one in patterns]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __contains__(self, reader: object) -> bool:
+        said = str(reader).strip().casefold()
+        return any(pattern.fullmatch(said) for pattern in self._patterns)
+
+
+def _by_reviewer(origin: Origin, reviewer: str) -> Origin:
+    """What a reviewer wrote, they answer for; who may read it has not changed."""
+    return Origin(endorsed=True, labels=by_reviewer(origin.labels, reviewer), how=f"was written by reviewer {reviewer}")
 
 
 def _identifiers(lineage: Lineage, text: str, effect: Effect) -> list[dict[str, Any]]:
@@ -134,7 +168,8 @@ def _short(value: object) -> str:
 def _row(
     name: str, steps: tuple[str, ...], leaf: object, origin: Origin, identifiers: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    return {"argument": name, "at": pointer_of(steps), **_origin(leaf, origin), "identifiers": identifiers}
+    said = _origin(leaf, origin)
+    return {"argument": name, "at": pointer_of(steps), **said, "identifiers": identifiers, "barred": []}
 
 
 def _rank(row: dict[str, Any]) -> int:

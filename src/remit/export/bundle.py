@@ -136,7 +136,7 @@ async def _streams_of(journal: Journal, runs: Sequence[str]) -> set[str]:
         entries = await journal.read(f"run/{run}")
         if not entries:
             raise UnknownId(f"there is no run `{run}` in this store")
-        wanted.add(f"run/{run}")
+        wanted |= {f"run/{run}", f"flow/{run}"}
     for name in await journal.streams("review/"):
         opened = (await journal.read(name))[0].body
         if isinstance(opened, ReviewOpened) and (opened.run in runs or opened.activation):

@@ -204,6 +204,7 @@ def canonical(value: object) -> bytes:
 NAMES = (
     "input",
     "endorsed",
+    "source",
     "output",
     "result",
     "error",
@@ -352,7 +353,7 @@ KINDS = {
     "call.decided", "call.rejected", "call.decided_again", "call.refused", "call.settled", "call.in_doubt",
     "call.intended_again", "call.recorded", "review.opened", "review.ruled", "review.expired", "review.consumed",
     "review.withdrawn", "review.claimed", "review.released", "review.commented", "review.handed_on", "call.answered",
-    "policy.loaded", "policy.activated", "policy.kept",
+    "run.vouched", "flow.vouched", "policy.loaded", "policy.activated", "policy.kept",
     "store.exported", "store.erased", "store.key_added", "store.key_retired",
     "grant.made", "grant.used", "grant.revoked",
 }  # fmt: skip
@@ -374,6 +375,7 @@ class Journal:
         self.grants: dict[str, dict[str, Any]] = {}
         self.granted: dict[str, tuple[str, dict[str, Any]]] = {}
         self.whole = True
+        self.vouched: dict[str, dict[str, Any]] = {}
         self.effects = 0
         self.values: dict[str, Any] = {}
         self.keys: dict[str, str] = {}
@@ -435,6 +437,15 @@ class Journal:
             self.reviews_of.setdefault(f"run/{body['run']}", []).append(stream)
         elif kind == "review.ruled":
             self.ruled(place, stream, at, body)
+        elif kind == "flow.vouched":
+            self.vouched[self.heads[stream][1]] = body
+            if not body.get("signature") and not body.get("single_operator"):
+                self.bad(place, "it is neither signed nor made in single-operator mode")
+        elif kind == "run.vouched":
+            word = self.vouched.get(body["hash"], {})
+            same = all(word.get(name) == body.get(name) for name in ("by", "source", "label"))
+            if word.get("run") != self.runs[stream]["run"] or not same:
+                self.bad(place, "nobody has vouched for that before it")
         elif kind in ("review.claimed", "review.released", "review.commented"):
             self.step(place, self.reviews[stream], kind.removeprefix("review."))
         elif kind == "review.handed_on":

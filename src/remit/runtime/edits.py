@@ -25,6 +25,11 @@ class Proposed:
     """The tool itself, which checks more than its schema says, doesn't take it."""
     payloads: tuple[tuple[str, Commitment, Payload], ...] = ()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The arguments that were changed."""
+        return tuple(path for path, _, _ in self.payloads if not path.startswith("/"))
+
     def copy(self, draft: Draft) -> dict[str, Commitment]:
         """Adds the edited arguments to an entry of the run: the same salts, so the same commitments."""
         return {name: draft.keep(f"/edited/{name}", said, payload) for name, said, payload in self.payloads}

@@ -67,14 +67,14 @@ async def erase(journal: Journal, ambient: Ambient, selection: Selection, *, by:
 
 
 async def _streams(journal: Journal) -> Iterable[str]:
-    return [name for family in ("run/", "review/", "grant/") for name in await journal.streams(family)]
+    return [name for family in ("run/", "review/", "grant/", "flow/") for name in await journal.streams(family)]
 
 
 async def _chosen(journal: Journal, stream: str, selection: Selection) -> list[Payload]:
     """Returns the selected payloads of a stream. Raises BadInput where its run isn't over."""
     entries = await journal.read(stream)
-    state = fold(entries)
-    run = _run_of(state)
+    state = None if stream.startswith("flow/") else fold(entries)
+    run = _run_of(state) if state is not None else stream.removeprefix("flow/")
     if selection.run and run != selection.run:
         return []
     payloads = (await journal.payloads(stream)).values()

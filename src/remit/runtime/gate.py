@@ -55,6 +55,7 @@ from remit.runtime.outside import cause, in_thread, words
 from remit.runtime.registry import Registry
 from remit.runtime.secrets import Secrets
 from remit.runtime.stream import Draft, RunStream
+from remit.runtime.vouching import take_into_account
 from remit.store.journal import Journal
 
 _PROVIDER_SECONDS = 30.0
@@ -254,7 +255,8 @@ class Gate:
             left = self._withdraw(stream, waiting, "refused")
             await asyncio.shield(stream.enqueue(stream.draft(), "gate", refused, others=left))
             raise await refusal(stream, stream.state.calls[waiting.id])
-        facts = self._capture(stream, ask, tool.spec, seen, judged=judged)
+        edited = {**dict.fromkeys(waiting.by_people, waiting.editor), **dict.fromkeys(edit.names, edit.editor)}
+        facts = self._capture(stream, ask, tool.spec, seen, judged=judged, edited=edited)
         document = facts.document()
         verdict = decide_approved(tool.spec, document, call.args, self.policies, judged.approval)
         allowed = verdict.outcome is Outcome.ALLOW
@@ -379,8 +381,10 @@ class Gate:
         values = await self._asked(stream, ask, tool, args)
         while True:
             seen = Seen(args, values, await self._guards.look(tool.name, args))
-            if self._flow.any and stream.lineage is None:
-                await keep_lineage(stream, self._specs)
+            if self._flow.any:
+                await take_into_account(stream, self.policies.people)
+                if stream.lineage is None:
+                    await keep_lineage(stream, self._specs)
             if not await self._moved(stream):
                 return seen
 
@@ -419,9 +423,9 @@ class Gate:
 
     def _capture(
         self, stream: RunStream, ask: Ask, tool: ToolSpec, seen: Seen, *, judged: Judged | None = None,
-        asked: Mapping[str, object] | None = None,
+        asked: Mapping[str, object] | None = None, edited: Mapping[str, str] | None = None,
     ) -> Facts:  # fmt: skip
-        lineage = stream.lineage if self._flow.by(tool.name) else None
+        lineage, readers = stream.lineage if self._flow.by(tool.name) else None, self.policies.people.readers
         return capture(
             stream.state,
             now=stream.now(),
@@ -431,7 +435,7 @@ class Gate:
             values=seen.values,
             approved=judged is not None,
             reviewers=judged.reviewers if judged else (),
-            flow=flow_of(lineage, tool, seen.args, asked) if lineage is not None else None,
+            flow=flow_of(lineage, tool, seen.args, asked, edited, readers) if lineage is not None else None,
             findings=seen.looked.facts,
             guarded=seen.looked.masked,
         )
@@ -528,7 +532,8 @@ class Gate:
         )  # fmt: skip
         written = stream.enqueue(draft, f"tool:{tool.name}", body)
         if stream.lineage is not None and invoked.ok:  # in the same step: as the journal has it, in its order
-            stream.lineage.settled(call.id, tool, call.args, plain(invoked.data), guarded.labels)
+            by_people = stream.state.calls[call.id].by_people
+            stream.lineage.settled(call.id, tool, call.args, plain(invoked.data), guarded.labels, by_people)
         await asyncio.shield(written)
         if is_on("info"):
             _log.info(

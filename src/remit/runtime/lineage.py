@@ -71,12 +71,26 @@ def lineage_of(state: RunState, payloads: Payloads, tools: Mapping[str, ToolSpec
     return lineage
 
 
-def begun(state: RunState, payloads: Payloads, tools: Mapping[str, ToolSpec]) -> Lineage:
-    """Returns the lineage as it was when the run was started: of its input. Raises Tampered."""
+def begun(state: RunState, payloads: Payloads, tools: Mapping[str, ToolSpec], until: int | None = None) -> Lineage:
+    """Returns the lineage as it was when the run was started: of its input. Raises Tampered.
+
+    What people have vouched for since counts from the start: the lineage is made anew when it is taken into account.
+
+    Args:
+        until: the run's entry from which on nothing counts; all does, unless said.
+    """
     stated: dict[str, Any] = {}
     if state.started.endorsed is not None:
         stated = plain(_value(state, payloads, 0, "/endorsed", state.started.endorsed))
-    lineage = Lineage(tuple(map(Endorsement, stated.get("sources", ()))), frozenset(tools))
+    sources, removed = list(stated.get("sources", ())), []
+    for one in state.vouched:
+        if until is None or one.seq < until:
+            source = plain(_value(state, payloads, one.seq, "/source", one.body.source))
+            if one.body.label:
+                removed.append((one.body.label, Endorsement(source)))
+            else:
+                sources.append(source)
+    lineage = Lineage(tuple(map(Endorsement, sources)), frozenset(tools), removed=tuple(removed))
     lineage.index.add_input(plain(_value(state, payloads, 0, "/input", state.started.input)), stated.get("labels", {}))
     return lineage
 
@@ -96,7 +110,8 @@ def settle(
     for name, (said, seq) in call.edited.items():
         args[name] = plain(_value(state, payloads, seq, f"/edited/{name}", said))
     result = plain(_value(state, payloads, call.settled, "/result", call.commitment))
-    lineage.settled(call.id, spec, args, result, [label for label in call.labels if label not in spec.result_labels])
+    more = [label for label in call.labels if label not in spec.result_labels]
+    lineage.settled(call.id, spec, args, result, more, call.by_people)
 
 
 def _value(state: RunState, payloads: Payloads, seq: int, path: str, said: Commitment | None) -> bytes:

@@ -100,18 +100,26 @@ async def trace_lineage(journal: Journal, run: str, call: str = "") -> list[dict
         artifact = await journal.artifact(found.record.tool_digest) if found.record else None
         if artifact is not None:
             specs[found.tool] = ToolSpec.from_document(plain(artifact.data))
-    lineage = begun(state, payloads, specs)
     rows = []
     events = [(seq, found) for found in state.calls.values() for seq in {found.seq, found.settled} if seq >= 0]
+    vouched = [one.seq for one in state.vouched]
+    lineage, settled_by = begun(state, payloads, specs, until=0), list[CallState]()
     for seq, found in sorted(events, key=lambda event: event[0]):
+        if vouched and vouched[0] < seq:
+            # As the run did when it took somebody's word into account.
+            vouched = [one for one in vouched if one > seq]
+            lineage = begun(state, payloads, specs, until=seq)
+            for earlier in settled_by:
+                settle(lineage, state, earlier, payloads, specs)
         if seq == found.settled:
             settle(lineage, state, found, payloads, specs)
+            settled_by.append(found)
         elif found.record is not None and found.tool in specs and call in ("", found.id):
             asked = {name: payloads.get((seq, f"/args/{name}")) for name in found.record.args}
-            runs = {name: payloads.get((at, path)) for name, (at, path, _) in found.places.items() if at == seq}
+            runs = {name: payloads.get((at, path)) for name, (at, path, _) in found.places.items()}
             args = {name: plain(one.value) for name, one in {**asked, **runs}.items() if one is not None}
             before = {name: plain(one.value) for name, one in asked.items() if name in runs and one is not None}
-            flow = flow_of(lineage, specs[found.tool], args, before)
+            flow = flow_of(lineage, specs[found.tool], args, before, dict.fromkeys(found.by_people, found.editor))
             rows.append(
                 {"call": found.id, "tool": found.tool, "status": found.status.value, "provenance": flow["provenance"]}
             )

@@ -20,6 +20,7 @@ from remit.core.entries.facts import (
     Ruling,
     VerdictRecord,
 )
+from remit.core.entries.flows import Vouched
 from remit.core.entries.grants import (
     GrantMade,
     GrantRevoked,
@@ -57,6 +58,7 @@ from remit.core.entries.runs import (
     Recorded,
     RunFinished,
     RunStarted,
+    RunVouched,
     TaskExpanded,
     TaskFinished,
     TaskSkipped,
@@ -131,6 +133,7 @@ __all__ = [
     "Ruling",
     "RunFinished",
     "RunStarted",
+    "RunVouched",
     "Sealed",
     "TaskExpanded",
     "TaskFinished",
@@ -138,6 +141,7 @@ __all__ = [
     "TaskStarted",
     "Terms",
     "VerdictRecord",
+    "Vouched",
     "as_entry",
     "commitments",
     "follow",

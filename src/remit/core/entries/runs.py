@@ -26,6 +26,16 @@ class RunStarted(Fact, frozen=True):
     """It is decided under `policies` to its end, whatever is activated meanwhile; its graph says so."""
 
 
+class RunVouched(Fact, frozen=True):
+    """The word of somebody in the stream `flow/<run>` is taken into account from here on: `hash` is its entry's."""
+
+    hash: str
+    by: str
+    source: Commitment
+    label: str = ""
+    """Removed from what comes from the source; where there is none, the source is endorsed."""
+
+
 class Owned(Fact, frozen=True):
     """`worker` may append from here on; every owner before it may not."""
 
@@ -187,6 +197,7 @@ class RunFinished(Fact, frozen=True):
 KINDS: Mapping[str, type[Fact]] = {
     "run.started": RunStarted,
     "run.owned": Owned,
+    "run.vouched": RunVouched,
     "run.finished": RunFinished,
     "task.started": TaskStarted,
     "task.expanded": TaskExpanded,
