@@ -20,7 +20,8 @@ import click
 from remit.cli import cli
 from remit.core import entries
 from remit.core.calendarfile import json_schema as calendars_schema
-from remit.core.entries import facts, flows, grants, policies, reviews, runs, stores
+from remit.core.counterfile import json_schema as counters_schema
+from remit.core.entries import counters, facts, flows, grants, policies, reviews, runs, stores
 from remit.core.grants import GRANTS
 from remit.core.lifecycle import CALLS, TASKS
 from remit.core.policyfiles import json_schema
@@ -54,12 +55,19 @@ def diagram(table: Mapping[tuple[StrEnum, str], StrEnum]) -> str:
 
 # --- entries ---------------------------------------------------------------------------------------------
 
-_STREAMS = {"review": "review/<id>", "flow": "flow/<run>", "grant": "grant/<id>", "policy": "policy", "store": "store"}
+_STREAMS = {
+    "review": "review/<id>",
+    "flow": "flow/<run>",
+    "grant": "grant/<id>",
+    "counter": "counter/<id>",
+    "policy": "policy",
+    "store": "store",
+}
 
 
 def journal_entries() -> str:
     """Returns every kind of entry with its fields, then the records inside them."""
-    modules = (facts, runs, flows, reviews, policies, stores, grants)
+    modules = (facts, runs, flows, reviews, policies, stores, grants, counters)
     classes = {
         node.name: node
         for module in modules
@@ -134,6 +142,7 @@ def policy_keys() -> str:
         "Tools: `tools.yaml`": tools_schema(),
         "Purposes: `purposes.yaml`": purposes_schema(),
         "Calendars: `calendars.yaml`": calendars_schema(),
+        "Counters: `counters.yaml`": counters_schema(),
     }
     parts = []
     for title, schema in kinds.items():

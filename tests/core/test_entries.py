@@ -38,9 +38,8 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 
 def stream_of(kind: str) -> str:
     family = kind.split(".")[0]
-    return {"review": "review/r1", "grant": "grant/r1", "flow": "flow/a1", "policy": "policy", "store": "store"}.get(
-        family, "run/a1"
-    )
+    named = {"review": "review/r1", "grant": "grant/r1", "flow": "flow/a1", "counter": "counter/c1"}
+    return {**named, "policy": "policy", "store": "store"}.get(family, "run/a1")
 
 
 def of_type(annotation: Any) -> st.SearchStrategy[Any]:
@@ -228,6 +227,8 @@ def test_every_field_that_is_a_commitment_is_found_by_its_path() -> None:
         "run.started": {"/input", "/endorsed"},
         "run.vouched": {"/source"},
         "run.finished": {"/output"},
+        "counter.counted": {"/amount"},
+        "store.counting_begun": {"/secret"},
         "task.finished": {"/output", "/error"},
         "call.decided": {
             "/args/a",

@@ -100,7 +100,7 @@ def test_capture_takes_the_counters_as_they_stand() -> None:
         "task": {"id": "work"},
         "run": {"id": "r1", "graph": "app", "principal": "me", "started": NOW, "purpose": ""},
         "spent": {"calls": 1, "cost": "2.50", "by_tool": {"pay": {"calls": 1, "cost": "2.50"}}},
-        "history": {"allowed": 1, "escalated": 0, "denied": 0, "last": {"pay": "allow"}},
+        "history": {"allowed": 1, "escalated": 0, "denied": 0, "last": {"pay": "allow"}, "settled": {}},
         "labels": ["pii"],
         "facts": {"a": 1},
         "approval": {"given": True, "reviewers": ["ann"]},

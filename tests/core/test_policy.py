@@ -633,7 +633,13 @@ def test_the_reference_tells_of_every_key() -> None:
 def test_the_examples_of_the_reference_load() -> None:
     text = (DOCS / "policy-files.md").read_text()
     blocks = re.findall(r"```yaml\n# policies/(\S+)\n(.*?)```", text, flags=re.DOTALL)
-    assert {name for name, _ in blocks} == {"payments.yaml", "queues.yaml", "reviewers.yaml", "calendars.yaml"}
+    assert {name for name, _ in blocks} == {
+        "payments.yaml",
+        "queues.yaml",
+        "reviewers.yaml",
+        "calendars.yaml",
+        "counters.yaml",
+    }
     types = {
         "facts": arguments("supplier_known", supplier_known="boolean"),
         "now": {"type": "string", "format": "date-time"},

@@ -49,7 +49,11 @@ _FIXED: Mapping[str, JsonSchema] = {
     "labels": _TEXTS,
     "now": {"type": "string", "format": "date-time"},
     "history": _record(
-        allowed=_COUNT, escalated=_COUNT, denied=_COUNT, last={"type": "object", "additionalProperties": _TEXT}
+        allowed=_COUNT,
+        escalated=_COUNT,
+        denied=_COUNT,
+        last={"type": "object", "additionalProperties": _TEXT},
+        settled={"type": "object", "additionalProperties": _COUNT},
     ),
     "approval": _record(given={"type": "boolean"}, reviewers=_TEXTS),
 }
@@ -71,6 +75,13 @@ class _Counts(dict[str, Any]):
 
     def __missing__(self, key: str) -> object:
         return {"calls": 0, "cost": Decimal(0)}
+
+
+class _Zeros(dict[str, Any]):
+    """By-tool numbers of calls: of a tool that was not used yet there is none, not a missing key."""
+
+    def __missing__(self, key: str) -> object:
+        return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +119,10 @@ class Facts:
     """What guardrails say of the arguments, by guardrail; one that failed is absent."""
     guarded: Sequence[Mapping[str, object]] = ()
     """Where guardrails mask the arguments; of one that failed, its name. Conditions don't see it."""
+    settled: Mapping[str, int] = field(default_factory=dict)
+    """How many calls of each tool came to a good end in this run."""
+    counters: Mapping[str, object] = field(default_factory=dict)
+    """What the counters that matter stand at, as text; one that failed is absent."""
 
     def document(self) -> dict[str, object]:
         """Returns the facts as JSON: what the journal commits to."""
@@ -134,6 +149,7 @@ class Facts:
                 "escalated": self.history.escalated,
                 "denied": self.history.denied,
                 "last": dict(self.last),
+                "settled": dict(self.settled),
             },
             "labels": list(self.labels),
             "facts": dict(self.values),
@@ -141,6 +157,7 @@ class Facts:
             **self.flow,
             **({"findings": dict(self.findings)} if self.findings else {}),
             **({"guarded": [dict(row) for row in self.guarded]} if self.guarded else {}),
+            **({"counters": dict(self.counters)} if self.counters else {}),
         }
 
 
@@ -172,6 +189,7 @@ def capture(
         purpose=state.started.purpose,
         findings=findings or {},
         guarded=guarded,
+        settled=dict(state.settled.items()),
     )
 
 
@@ -185,12 +203,15 @@ def roots(document: Mapping[str, Any], tool: ToolSpec, args: Mapping[str, object
         now = datetime.fromisoformat(document["now"])
         spent = dict(document["spent"])
         spent["by_tool"] = _Counts(spent["by_tool"])
+        history = dict(document["history"])
+        history["settled"] = _Zeros(history.get("settled", {}))  # which older facts don't have
         return {
             **document,
             "now": now,
             "run": {"purpose": "", **document.get("run", {})},  # which older facts don't have
             **_without_barred(document),
             "spent": spent,
+            "history": history,
             "args": _parsed(args, tool.decimals),
             "tool": {
                 "name": tool.name,

@@ -16,6 +16,7 @@ import msgspec
 from rpds import HashTrieMap
 
 from remit.core import entries as e
+from remit.core.counting import CounterState, apply_counter
 from remit.core.entries import Entry, Head, Outcome
 from remit.core.grants import GrantState, apply_grant
 from remit.core.obligations import joined
@@ -206,6 +207,8 @@ class RunState(msgspec.Struct, frozen=True):
     history: History = History()
     last: HashTrieMap[str, str] = HashTrieMap()
     """Tool to the outcome of its latest decision."""
+    settled: HashTrieMap[str, int] = HashTrieMap()
+    """Tool to how many of its calls came to a good end."""
     finished: e.RunFinished | None = None
     ended: str = ""
     """When it finished, RFC 3339; empty while it hasn't."""
@@ -214,7 +217,7 @@ class RunState(msgspec.Struct, frozen=True):
     vouched: tuple[Vouching, ...] = ()
 
 
-State = RunState | ReviewState | GrantState
+State = RunState | ReviewState | GrantState | CounterState
 _K = TypeVar("_K", bound=StrEnum)
 
 # --- the fold ----------------------------------------------------------------------------------------
@@ -242,11 +245,15 @@ def apply(state: State | None, entry: Entry) -> State:
             return ReviewState(opened=body, at=entry.at, head=entry.head)
         if isinstance(body, e.GrantMade) and entry.stream == f"grant/{body.grant}":
             return GrantState(made=body, at=entry.at, head=entry.head)
+        if isinstance(body, e.CounterCounted) and entry.stream.startswith("counter/"):
+            return apply_counter(None, entry)
         raise _wrong(entry, f"a stream can't begin with `{entry.kind}`")
     if isinstance(state, ReviewState):
         return apply_review(state, entry)
     if isinstance(state, GrantState):
         return apply_grant(state, entry)
+    if isinstance(state, CounterState):
+        return apply_counter(state, entry)
     if state.status is not RunStatus.RUNNING:
         raise _wrong(entry, f"the run is {state.status} already")
     state = _run(state, entry)
@@ -356,6 +363,9 @@ def _call(state: RunState, entry: Entry) -> RunState:
             attempts=body.attempts, labels=body.labels,
         )  # fmt: skip
         state = _read(state, call.task, body.labels)
+        if body.ok:
+            done = state.settled.get(call.tool) or 0
+            state = change(state, settled=state.settled.insert(call.tool, done + 1))
     return _put(state, entry, old, call)
 
 

@@ -25,6 +25,16 @@ from remit.core.conditions import (
     compile_expression,
     render_value,
 )
+from remit.core.counterfile import (
+    COUNTER_FILES,
+    SCHEMA,
+    Counter,
+    CountersText,
+    compile_counters,
+    is_seen_by,
+    looked_at,
+    read_counters,
+)
 from remit.core.entries import Obligation, Outcome, RuleHit
 from remit.core.guardrailfile import FILES, matches, read_guardrails
 from remit.core.lists import is_list, read_list
@@ -126,6 +136,7 @@ class PolicySet:
         purposes: what runs may be for; what they forbid is among the rules already.
         people: who is in charge: the queues again, with the reviewers.
         priorities: by queue and tool, what says how urgent a review is.
+        counters: by tool, those that its rules look at or that count its calls.
         constants: `lists` and `calendars`, each with its type and its value, where there are any.
     """
 
@@ -140,6 +151,7 @@ class PolicySet:
     people: People = field(default_factory=People)
     priorities: Mapping[tuple[str, str], Expression] = field(default_factory=dict)
     constants: Mapping[str, tuple[JsonSchema, object]] = field(default_factory=dict)
+    counters: Mapping[str, tuple[Counter, ...]] = field(default_factory=dict)
 
     def rules_for(self, tool_name: str) -> tuple[CompiledRule, ...]:
         """Returns the enforced rules that speak of a tool, sorted by policy and id."""
@@ -187,6 +199,7 @@ def load_policies(
         people=load.making.people(),
         priorities=MappingProxyType(load.priorities),
         constants=MappingProxyType(load.constants()),
+        counters=MappingProxyType(load.counters_by_tool()),
     )
 
 
@@ -237,6 +250,8 @@ class _Load:
         self._purposes: list[PolicyFile] = []
         self._lists: dict[str, tuple[str, JsonSchema, object]] = {}
         self._calendars: dict[str, object] = {}
+        self._counting: tuple[Source, CountersText] | None = None
+        self._counters: dict[str, Counter] = {}
 
     def file(self, name: str, text: str) -> None:
         """Reads one file; rules are compiled in `finish`, when all queues are known."""
@@ -265,6 +280,9 @@ class _Load:
                 self._refuse(name, "there is another file of calendars already", "keep one of them")
             self._calendars.update(calendars)
             return
+        if last in COUNTER_FILES:
+            self._count(name, text)
+            return
         if is_list(name):
             self._list(name, text)
             return
@@ -282,6 +300,25 @@ class _Load:
             hint = "rename one of them"
             self._refuse(file, f"list `{read.name}` is in {self._lists[read.name][0]} already", hint)
         self._lists[read.name] = (file, read.schema, read.entries)
+
+    def _count(self, name: str, text: str) -> None:
+        if self._counting is not None:
+            self._refuse(name, f"{self._counting[0].name} has the counters already", "keep one of them")
+        source, said = read_counters(name, text)
+        if said is None:
+            self.problems += source.problems
+        else:
+            self._counting = source, said
+
+    def counters_by_tool(self) -> dict[str, tuple[Counter, ...]]:
+        """Returns by tool the counters that its rules look at, or that count its calls."""
+        found: dict[str, set[str]] = {}
+        for tool, _, rule in self.compiled if self._counters else ():
+            parts = rule.reason.parts if rule.reason else ()
+            trees = [rule.condition.tree, *(part.tree for part in parts if not isinstance(part, str))]
+            for names in map(looked_at, trees):
+                found.setdefault(tool, set()).update(self._counters if names is None else names)
+        return {tool: tuple(self._counters[name] for name in sorted(names)) for tool, names in found.items() if names}
 
     def constants(self) -> dict[str, tuple[JsonSchema, object]]:
         """Returns what conditions see that is the same for every call: its type and its value, by name."""
@@ -304,7 +341,7 @@ class _Load:
             self._refuse("", "there is no policy", hint)
         first: dict[str, str] = {}
         self.making.complete()
-        for file in (*self._policies, *self._purposes):
+        for file in (*self._policies, *self._purposes, *self._counted()):
             if file.policy and file.policy in first:
                 place = file.source.value_at(("policy",))
                 file.source.add(place, f"policy `{file.policy}` is in {first[file.policy]} already", "rename one")
@@ -316,6 +353,14 @@ class _Load:
             self.making.check({rule.to: rule.id for rule in rules if rule.to})
         self._prioritise()
         self.problems += self.making.problems
+
+    def _counted(self) -> list[PolicyFile]:
+        """Compiles the counters, and returns the rules that deny what can't be counted."""
+        if self._counting is None:
+            return []
+        environments = {tool: self._environment(tool, {}) for tool in self._types}
+        self._counters, file = compile_counters(*self._counting, self._types, environments)
+        return [file]
 
     def _prioritise(self) -> None:
         """Compiles each queue's priority for every tool whose calls can come there."""
@@ -370,10 +415,15 @@ class _Load:
     def environment(self, tool: str) -> Environment:
         """Returns what conditions on a tool are compiled against; one for all of them."""
         if tool not in self._environments:
-            self._environments[tool] = Environment(
-                self._types[tool](), lenient=self._recorded, constants=self.constants()
-            )
+            said = self._counting[1] if self._counting else None
+            seen = {name: SCHEMA for name, one in self._counters.items() if said and is_seen_by(one, tool, said)}
+            self._environments[tool] = self._environment(tool, seen)
         return self._environments[tool]
+
+    def _environment(self, tool: str, counters: Mapping[str, JsonSchema]) -> Environment:
+        about = {"type": "object", "properties": counters, "required": sorted(counters), "additionalProperties": False}
+        types = {**self._types[tool](), **({"counters": about} if counters else {})}
+        return Environment(types, lenient=self._recorded, constants=self.constants())
 
 
 class _RuleLoad:

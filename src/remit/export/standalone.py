@@ -356,6 +356,7 @@ KINDS = {
     "run.vouched", "flow.vouched", "policy.loaded", "policy.activated", "policy.kept",
     "store.exported", "store.erased", "store.key_added", "store.key_retired",
     "grant.made", "grant.used", "grant.revoked",
+    "store.counting_begun", "counter.counted",
 }  # fmt: skip
 
 

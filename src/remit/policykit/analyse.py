@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any, Final
 
 from remit.core.conditions import Condition, Environment, compile_condition
+from remit.core.counterfile import POLICY as COUNTERS
 from remit.core.decide import Verdict, decide
 from remit.core.entries import Outcome
 from remit.core.policy import CompiledRule, PolicySet
@@ -200,7 +201,9 @@ def weaknesses(policies: PolicySet, tools: Toolset) -> tuple[list[Weakness], dic
     for spec in tools.specs.values():
         tool = _Tool(spec, tools)
         rules = tool.rules(policies)
-        found += [weak for one in rules if (weak := _weakness(tool, rules, one)) is not None]
+        # The rules of counters are there to be in error: they deny what can't be counted.
+        written = [one for one in rules if one.rule.policy != COUNTERS]
+        found += [weak for one in written if (weak := _weakness(tool, rules, one)) is not None]
         if tool.symbols.unmodelled:
             unmodelled[spec.name] = tool.why_unknown()
     return found, unmodelled

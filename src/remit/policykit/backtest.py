@@ -565,7 +565,7 @@ def looks_at(tree: Node) -> tuple[frozenset[str], frozenset[str]]:
     return looked, asked
 
 
-_BY_NAME: Final = ("facts", "findings")
+_BY_NAME: Final = ("facts", "findings", "counters")
 _DOCUMENT: Final = ("now", "agent", "task", "run", "spent", "labels", "history", "facts", "approval")
 """Names that every recorded decision has."""
 
@@ -581,7 +581,7 @@ def _missing(ready: _Ready, document: Mapping[str, Any], broken: tuple[RuleHit, 
     for name in sorted(needed):
         root, _, fact = name.partition(".")
         if fact and fact not in document.get(root, {}):
-            what = "fact" if root == "facts" else "guardrail"
+            what = {"facts": "fact", "findings": "guardrail"}.get(root, "counter")
             return f"{what} `{fact}` was not asked for then"
         if not fact and root not in document:
             return f"`{root}` was not recorded then"

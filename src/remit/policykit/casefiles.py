@@ -55,6 +55,9 @@ class Given(_Strict):
         default_factory=dict, description="What the fact providers said; a missing one, or `null`, failed."
     )
     history: dict[_Text, Any] = Field(default_factory=dict, description="`allowed`, `escalated`, `denied`, and `last`.")
+    counters: dict[_Text, Any] = Field(
+        default_factory=dict, description="What counters stand at, 0 unless said; `null`: it can't be told."
+    )
     now: _Text | None = Field(None, description="When: `2026-03-02T09:30:00Z`.")
     approval: bool | dict[_Text, Any] | None = Field(
         None, description="`true`, or `{reviewers: [ann]}`: it was escalated, and everybody who was asked approved."

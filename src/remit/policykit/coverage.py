@@ -126,7 +126,7 @@ class Coverage:
         """Asks of a part that only looks at `tool` no more than it can be."""
         possible: dict[tuple[str, str], set[bool]] = {}
         for tool, spec in tools.specs.items():
-            about = roots({"now": NOW, "spent": {"by_tool": {}}}, spec, {})["tool"]
+            about = roots({"now": NOW, "spent": {"by_tool": {}}, "history": {}}, spec, {})["tool"]
             for rule in self._of(tool):
                 for node, key in _keyed(tree_of(rule)):
                     if _roots(node) <= {"tool"}:

@@ -28,10 +28,17 @@ _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "run": ("id", "graph", "principal", "started", "purpose"),
     "agent": ("name", "version"),
     "spent": ("calls", "cost", "by_tool"),
-    "history": ("allowed", "escalated", "denied", "last"),
+    "history": ("allowed", "escalated", "denied", "last", "settled"),
     "approval": ("given", "reviewers"),
 }
 _DECIMAL: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+
+
+class _Zeros(dict[str, Any]):
+    """What counters stand at in a case that doesn't say."""
+
+    def __missing__(self, key: str) -> object:
+        return "0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +128,26 @@ class _Making:
             "task": {"id": self._given.get("task", "task")},
             "run": run,
             "spent": self._spent(),
-            "history": self._part("history", {"allowed": 0, "escalated": 0, "denied": 0, "last": {}}),
+            "history": self._part("history", {"allowed": 0, "escalated": 0, "denied": 0, "last": {}, "settled": {}}),
             "labels": plain_yaml(self._given.get("labels", [])),
             "facts": self._provided("facts", "fact", self._facts),
             "approval": self._approval(),
+            "counters": self._counters(),
             **self._flow(),
         }
         findings = self._found(args)
         return {**document, "findings": findings} if findings else document
+
+    def _counters(self) -> dict[str, Any]:
+        """What counters stand at: a sum as a text with exactly these digits, and 0 of one that isn't named."""
+        found = _Zeros()
+        for name, value in self._given.get("counters", {}).items():
+            number = value.text if isinstance(value, Number) else value
+            if number is None or (isinstance(number, str) and _DECIMAL.fullmatch(number)):
+                found[name] = number
+            else:
+                self._bad(("counters", name), f"`{number}` is no number")
+        return found
 
     def _found(self, args: Mapping[str, object]) -> dict[str, Any]:
         """What guardrails say: what the case gives, else what they see in the arguments now."""

@@ -212,7 +212,11 @@ class Symbols:
         if shape is None:
             return self._unknown(node, Kind.BOOL, "its operand has a type that isn't modelled")
         found = self.variable((*path, node.name), shape)
-        if declared.kind is Kind.OBJECT and node.name not in declared.optional and path[0] not in ("facts", "findings"):
+        if (
+            declared.kind is Kind.OBJECT
+            and node.name not in declared.optional
+            and path[0] not in ("facts", "findings", "counters")
+        ):
             self.about.append(found.present)
         return Value(Kind.BOOL, found.present, self._absent(node.operand))
 
@@ -386,7 +390,7 @@ class Symbols:
         if isinstance(node, Field) and node.operand.shape.kind is Kind.OBJECT:
             declared = node.operand.shape
             # A fact whose provider failed, or a finding of a guardrail that did, is not there whatever its type says.
-            may_fail = len(found.path) == 2 and found.path[0] in ("facts", "findings")
+            may_fail = len(found.path) == 2 and found.path[0] in ("facts", "findings", "counters")
             if node.name in declared.fields and node.name not in declared.optional and not may_fail:
                 self.about.append(found.present)
         elif isinstance(node, Root) or found.path[:2] == ("spent", "by_tool"):  # an unused tool has counts of zero

@@ -95,7 +95,7 @@ def _run_of(state: State | None) -> str:
         return state.run
     if isinstance(state, GrantState):
         return state.made.run
-    return state.opened.run if state is not None else ""
+    return state.opened.run if isinstance(state, ReviewState) else ""
 
 
 def _quoting(entries: Sequence[Entry], selection: Selection) -> set[int]:
@@ -138,7 +138,7 @@ def _of_call(state: State | None, payload: Payload, call: str) -> bool:
         return state.opened.call == call
     if isinstance(state, GrantState):
         return False  # what a revocation says is of no call
-    found = state.calls.get(call) if state is not None else None
+    found = state.calls.get(call) if isinstance(state, RunState) else None
     return found is not None and payload.seq in (found.seq, found.decided, found.settled)
 
 

@@ -29,7 +29,7 @@ from remit.core.entries import (
     ReviewWithdrawn,
     Sealed,
 )
-from remit.core.facts import Facts, capture
+from remit.core.facts import Facts, capture, roots
 from remit.core.graph import FactProvider, FactRequest
 from remit.core.judging import Judged, Standing, is_asked_by, judge
 from remit.core.labels import by_reviewer, join
@@ -44,6 +44,7 @@ from remit.errors import Conflict, InvalidArguments, PolicyError, Problem, Tampe
 from remit.logs import get, is_on
 from remit.runtime.ambient import Ambient
 from remit.runtime.answers import denied, failed, refusal
+from remit.runtime.counterbook import NOTHING, CounterBook, Counting, is_counter
 from remit.runtime.drafts import Ask, open_in_doubt, open_reviews, said, write_call, write_change, write_verdict
 from remit.runtime.edits import Proposed, answer_of, proposed
 from remit.runtime.governing import Governed, Governing
@@ -75,16 +76,23 @@ class Seen:
     args: Mapping[str, object]
     values: Mapping[str, object]
     looked: Looked
+    counting: Counting = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What was decided, and on what: the facts of the call as it runs and, where that differs, as it was `asked`."""
+    """What was decided, and on what: the facts of the call as it runs and, where that differs, as it was `asked`.
+
+    Attributes:
+        found: where guardrails found something in what was asked for.
+        seen: what was found out about the call as it runs.
+    """
 
     obliged: Obliged
     facts: Facts
     document: Mapping[str, object]
     found: Sequence[Mapping[str, object]]
+    seen: Seen
     asked: Mapping[str, object] | None = None
 
     @property
@@ -106,7 +114,7 @@ class Gate:
         self._ambient = ambient
         self._invoker = Invoker(registry.tools, ambient, secrets or Secrets({}, ambient))
         self._grants = GrantBook(journal, ambient)
-        self._grants = GrantBook(journal, ambient)
+        self._counters = CounterBook(journal, ambient)
         self._specs = {spec.name: spec for spec in registry.specs}
         self._governing = governing
         self.govern(governed)
@@ -169,8 +177,8 @@ class Gate:
             try:
                 await asyncio.shield(written)  # THE COMMIT POINT. If this raises, nothing has happened.
             except Conflict:
-                stream.check()  # the run is another worker's; or else a grant was used, or revoked, meanwhile
-                grants = None
+                stream.check()  # the run is another worker's; or else a grant or a counter has moved on meanwhile
+                grants, first = None, await self._seen(stream, ask, tool.spec, args)
                 continue
             verdict = by.verdict if by else decided.obliged.verdict
             _tell("decided", ask.tool, verdict, body.reviews)
@@ -203,12 +211,14 @@ class Gate:
         )
         # What was changed is kept in memory: a call that waits is decided again with it. It is stored under the set
         # in force, or not at all: the append fails where another one was activated just now.
+        counted = self._counted(decided.seen, call, tool, facts, verdict.outcome, body.reviews)
         written = stream.enqueue(
-            draft, f"agent:{ask.agent}", body, others=by.used if by else opened, unchanged=self._unchanged,
-            keep=bool(edited), tries=by is not None,
+            draft, f"agent:{ask.agent}", body, others=(*(by.used if by else opened), *counted),
+            unchanged=self._unchanged, keep=bool(edited), tries=by is not None or bool(counted),
         )  # fmt: skip
         if by is not None:
             self._grants.handed(by.grants, by.used, written)
+        self._counters.handed(counted, written)
         return written, body
 
     async def _grants_for(self, call: Call, tool: ToolSpec, facts: Facts) -> Mapping[str, Usable]:
@@ -280,10 +290,19 @@ class Gate:
         # The approval is used up in the same append that records the intent: there is no second use.
         used = self._consume(stream, waiting) if allowed else self._withdraw(stream, waiting, "decided", body.reviews)
         # An edit is kept in memory: a call that waits on is decided again with it.
+        counted = self._counted(seen, call, tool.spec, facts, verdict.outcome, asked)
         written = stream.enqueue(
-            draft, f"agent:{ask.agent}", body, others=(*opened, *used), unchanged=self._unchanged, keep=True
-        )
-        await asyncio.shield(written)  # THE COMMIT POINT of an approved call.
+            draft, f"agent:{ask.agent}", body, others=(*opened, *used, *counted), unchanged=self._unchanged, keep=True,
+            tries=bool(counted),
+        )  # fmt: skip
+        self._counters.handed(counted, written)
+        try:
+            await asyncio.shield(written)  # THE COMMIT POINT of an approved call.
+        except Conflict as error:
+            if stream.broken is not None or not is_counter(error.stream):
+                stream.break_(error)
+                raise
+            return await self.after_review(stream, ask, waiting)  # a counter has moved on: nothing has happened
         _tell("decided again", ask.tool, verdict, body.reviews)
         if verdict.outcome is Outcome.DENY:
             raise denied(waiting.tool, verdict.reasons)
@@ -385,8 +404,20 @@ class Gate:
                 await take_into_account(stream, self.policies.people)
                 if stream.lineage is None:
                     await keep_lineage(stream, self._specs)
+            if counters := self.policies.counters.get(tool.name):
+                facts = self._capture(stream, ask, tool, seen)
+                counting = await self._counters.read(counters, tool.name, roots(facts.document(), tool, args))
+                seen = replace(seen, counting=counting)
             if not await self._moved(stream):
                 return seen
+
+    def _counted(
+        self, seen: Seen, call: Call, tool: ToolSpec, facts: Facts, outcome: Outcome, reviews: Sequence[str]
+    ) -> tuple[tuple[Draft, Sealed], ...]:
+        """Returns the entries that count a call, for the append of its decision: so no limit is overrun by a race."""
+        if not seen.counting.counters:
+            return ()
+        return self._counters.counted(seen.counting, call, roots(facts.document(), tool, call.args), outcome, reviews)
 
     async def _decided(self, stream: RunStream, ask: Ask, tool: Tool[..., object], first: Seen) -> Decided:
         """Captures and decides, in the step in which it returns; a call that obligations change, as changed, too."""
@@ -398,12 +429,12 @@ class Gate:
             asked = facts.document()
             obliged = as_obliged(tool.spec, asked, args, self.policies)
             if not obliged.changed:
-                return Decided(obliged, facts, asked, first.looked.found)
+                return Decided(obliged, facts, asked, first.looked.found, first)
             if runs.args == obliged.args:
                 facts = self._capture(stream, ask, tool.spec, runs, asked=args)
                 document = facts.document()
                 obliged = settled(tool.spec, obliged, document, self.policies)
-                return Decided(obliged, facts, document, first.looked.found, asked)
+                return Decided(obliged, facts, document, first.looked.found, runs, asked)
             await self._fits(stream, ask, tool, obliged)
             runs = await self._seen(stream, ask, tool.spec, obliged.args)
             if self._policies is not under:
@@ -426,7 +457,7 @@ class Gate:
         asked: Mapping[str, object] | None = None, edited: Mapping[str, str] | None = None,
     ) -> Facts:  # fmt: skip
         lineage, readers = stream.lineage if self._flow.by(tool.name) else None, self.policies.people.readers
-        return capture(
+        facts = capture(
             stream.state,
             now=stream.now(),
             agent=ask.agent,
@@ -439,6 +470,10 @@ class Gate:
             findings=seen.looked.facts,
             guarded=seen.looked.masked,
         )
+        if not seen.counting.counters:
+            return facts
+        names = roots(facts.document(), tool, seen.args)
+        return replace(facts, counters=self._counters.stand(seen.counting, tool.name, names, facts.now))
 
     def _judge(self, stream: RunStream, call: CallState) -> Judged:
         digest = call.current.digest if call.current else ""

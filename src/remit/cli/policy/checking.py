@@ -11,6 +11,7 @@ from remit.cli.output import heading, print_json, print_table
 from remit.cli.policy.sources import Folder, app_option, open_folder, placed, tools_option
 from remit.cli.settings import json_option, settings
 from remit.core.calendarfile import json_schema as calendars_schema
+from remit.core.counterfile import json_schema as counters_schema
 from remit.core.policy import CompiledRule, PolicySet
 from remit.core.policyfiles import json_schema
 from remit.core.purposes import json_schema as purposes_schema
@@ -29,6 +30,7 @@ _SCHEMAS = {
     "tools": tools_schema,
     "purposes": purposes_schema,
     "calendars": calendars_schema,
+    "counters": counters_schema,
 }
 
 

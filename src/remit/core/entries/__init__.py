@@ -10,6 +10,9 @@ Kinds are past tense. A kind's fields are only ever added, with a default; anoth
 
 from __future__ import annotations
 
+from remit.core.entries.counters import (
+    CounterCounted,
+)
 from remit.core.entries.facts import (
     CallRecord,
     Commitment,
@@ -80,6 +83,7 @@ from remit.core.entries.sealing import (
     unseal,
 )
 from remit.core.entries.stores import (
+    CountingBegun,
     Erased,
     Exported,
     KeyAdded,
@@ -100,6 +104,8 @@ __all__ = [
     "CallRejected",
     "CallSettled",
     "Commitment",
+    "CounterCounted",
+    "CountingBegun",
     "Entry",
     "Erased",
     "Exported",

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from remit.core.canonical import GENESIS, commitment, link
-from remit.core.entries import flows, grants, policies, reviews, runs, stores
+from remit.core.entries import counters, flows, grants, policies, reviews, runs, stores
 from remit.core.entries.facts import Commitment, Fact
 from remit.core.entries.reviews import ReviewRuled
 from remit.core.entries.runs import CallDecided, CallDecidedAgain, CallRejected
@@ -21,28 +21,14 @@ LARGEST_ENTRY = 65_535
 """Bytes; what a tile of C2SP tlog-tiles can hold."""
 
 KINDS: Mapping[str, type[Fact]] = {
-    **runs.KINDS,
-    **flows.KINDS,
-    **reviews.KINDS,
-    **policies.KINDS,
-    **stores.KINDS,
-    **grants.KINDS,
-}
+    **runs.KINDS, **flows.KINDS, **reviews.KINDS, **policies.KINDS, **stores.KINDS, **grants.KINDS, **counters.KINDS
+}  # fmt: skip
 _NAMES = (
-    "input",
-    "endorsed",
-    "source",
-    "output",
-    "result",
-    "error",
-    "shown",
-    "reason",
-    "findings",
-    "original",
-    "comment",
-)
+    "input", "endorsed", "source", "output", "result", "error", "shown", "reason", "findings", "original", "comment",
+    "amount", "secret",
+)  # fmt: skip
 _KIND_OF = {model: kind for kind, model in KINDS.items()}
-_STREAM = re.compile(r"(run|review|flow|grant)/[a-z0-9-]{1,64}|policy|store")
+_STREAM = re.compile(r"(run|review|flow|grant|counter)/[a-z0-9-]{1,64}|policy|store")
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,9 +36,16 @@ class Erased(Fact, frozen=True):
     reason: Commitment | None = None
 
 
+class CountingBegun(Fact, frozen=True):
+    """The secret that names the streams of counters: without it, a name says nothing of what is counted apart."""
+
+    secret: Commitment
+
+
 KINDS: Mapping[str, type[Fact]] = {
     "store.exported": Exported,
     "store.erased": Erased,
     "store.key_added": KeyAdded,
     "store.key_retired": KeyRetired,
+    "store.counting_begun": CountingBegun,
 }
