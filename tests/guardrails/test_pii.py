@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from remit.errors import BadInput
@@ -97,3 +99,27 @@ def test_only_the_kinds_of_numbers_that_are_asked_for_are_looked_for() -> None:
         pii(numbers=["us_sn"])
     with pytest.raises(BadInput, match="no such region: `us`"):
         pii(regions=["us"])
+
+
+def test_without_presidio_the_option_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "presidio_analyzer", None)
+    with pytest.raises(BadInput, match=r"pip install 'remit\[presidio\]'"):
+        pii(presidio="en_core_web_sm")
+
+
+def test_presidio_adds_names_to_what_has_a_form_and_only_scores() -> None:
+    pytest.importorskip("presidio_analyzer")
+    import spacy  # type: ignore[import-not-found]
+
+    models = [model for model in spacy.util.get_installed_models() if model.startswith("en")]
+    if not models:
+        pytest.skip("no English model of spaCy's is installed")
+    with pytest.raises(BadInput, match="there is no spaCy model `en_core_web_none`"):
+        pii(presidio="en_core_web_none")
+    detector = pii(presidio=models[0])
+    text = "Please ask Angela Merkel in Berlin, ann@example.com, about it."
+    report = detector.look([("/text", text)])
+    found = {(one.kind, text[one.start : one.end]) for one in report.findings}
+    assert {("person", "Angela Merkel"), ("location", "Berlin"), ("email", "ann@example.com")} <= found
+    assert {"person", "email"} <= set(report.facts.kinds) and detector.scores
+    assert not pii().scores

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from pathlib import Path
@@ -304,3 +305,70 @@ async def test_two_guardrails_of_one_name_and_findings_nobody_makes_are_refused(
     with pytest.raises(PolicyError, match="no field `sql` in `findings`"):
         async with world.runtime(one(asks, query)):
             pass
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    bad: bool = False
+
+
+async def test_over_the_budget_of_all_guardrails_the_remaining_ones_are_errors_which_only_makes_stricter(
+    world: World,
+) -> None:
+    looked: list[str] = []
+
+    def slow(places: Places) -> Report[Nothing]:
+        looked.append("slow")
+        world.clock.advance(3)
+        return Report(Nothing())
+
+    def later(places: Places) -> Report[Nothing]:
+        looked.append("later")
+        return Report(Nothing())
+
+    several = [{"tools": ["*"], "detector": name, "arguments": [""]} for name in ("slow", "later")]
+    for budget, came, output in (("2s", ["slow"], "broken"), ("4s", ["slow", "later"], "done")):
+        text = json.dumps({"budget": budget, "guardrails": several})
+        (world.policies / "guardrails.yaml").write_text(text, encoding="utf-8")
+        world.policy({"id": "good", "allow": "true"}, {"id": "bad", "deny": "findings.later.bad"})
+        detectors = [Detector("slow", Nothing, slow), Detector("later", Nothing, later)]
+        graph = Graph("app", [Task("work", asks)], tools=[query], detectors=detectors)
+        async with world.runtime(graph) as runtime:
+            report = await runtime.run("app", "x", principal="ann")
+        assert output in str(report.output), report
+        assert looked == came
+        looked.clear()
+        if output == "broken":
+            assert "the budget of 2000 ms" in json.dumps(await payload(world, report.run, "/findings"))
+    await world.holds()
+
+
+async def test_looks_that_never_end_are_bounded_and_keep_nothing_else_from_going_on(world: World) -> None:
+    go_on = threading.Event()
+    begun: list[int] = []
+
+    def hangs(places: Places) -> Report[Nothing]:
+        begun.append(1)
+        go_on.wait(60)
+        return Report(Nothing())
+
+    guard(world, {"detector": "mine", "arguments": [""], "milliseconds": 1})
+    texts_ = {name: (world.policies / name).read_text(encoding="utf-8") for name in ("guardrails.yaml",)}
+    guards = load_guards(world.policies, texts_, ["query"], {"mine": Detector("mine", Nothing, hangs)}, System())
+    for _ in range(30):
+        assert (await guards.look("query", {"statement": "x"})).facts == {}
+    assert len(begun) <= 16 and guards.outlived == len(begun)
+    looked = await guards.look("query", {"statement": "x"})
+    assert "haven't ended" in str(looked.found)
+    go_on.set()
+    for _ in range(1_000):
+        if not guards.outlived:
+            break
+        await asyncio.sleep(0.01)
+    assert guards.outlived == 0
+
+
+@pytest.mark.parametrize("budget", ["2", "0s", "2 s", "1h", "-1s"])
+def test_a_budget_is_seconds_or_milliseconds(world: World, budget: str) -> None:
+    text = json.dumps({"budget": budget, "guardrails": [{"tools": ["*"], "detector": "sql", "arguments": [""]}]})
+    with pytest.raises(PolicyError, match="budget"):
+        load_guards(world.policies, {"guardrails.yaml": text}, ["query"], {}, world.clock)

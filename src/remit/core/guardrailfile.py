@@ -58,6 +58,11 @@ class GuardrailText(_Strict):
 class GuardrailsText(_Strict):
     """The file `guardrails.yaml`."""
 
+    budget: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,4}(ms|s)$")] | None = Field(
+        None,
+        description="How long all of them together may look at one call's arguments, and at its result: `2s`, `500ms`."
+        " Those that it doesn't last for are in error.",
+    )
     guardrails: list[GuardrailText] = Field(min_length=1, description="The detectors, in the order in which they look.")
 
 
@@ -67,6 +72,8 @@ class GuardrailUse:
 
     number: int
     said: GuardrailText
+    budget: int | None = None
+    """Milliseconds that all guardrails of the file have together for one look."""
 
     @property
     def name(self) -> str:
@@ -96,10 +103,15 @@ def read_guardrails(name: str, text: str, tools: Iterable[str]) -> tuple[Source,
         return source, ()
     known = list(tools)
     names: dict[str, int] = {}
-    uses = tuple(GuardrailUse(number, one) for number, one in enumerate(said.guardrails))
+    budget = _milliseconds(said.budget) if said.budget else None
+    uses = tuple(GuardrailUse(number, one, budget) for number, one in enumerate(said.guardrails))
     for use in uses:
         _check(source, use, known, names)
     return source, uses
+
+
+def _milliseconds(duration: str) -> int:
+    return int(duration[:-2]) if duration.endswith("ms") else int(duration[:-1]) * 1000
 
 
 def _check(source: Source, use: GuardrailUse, tools: Sequence[str], names: dict[str, int]) -> None:

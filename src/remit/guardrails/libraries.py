@@ -8,8 +8,8 @@ from types import ModuleType
 from remit.errors import BadInput
 
 
-def library(name: str) -> ModuleType:
-    """Imports a detector's library.
+def library(name: str, extra: str = "guardrails") -> ModuleType:
+    """Imports a detector's library; `extra` is the one of ours that brings it.
 
     Raises:
         BadInput: it isn't installed.
@@ -17,4 +17,4 @@ def library(name: str) -> ModuleType:
     try:
         return import_module(name)
     except ImportError as error:
-        raise BadInput(f"`{name}` is not installed: pip install 'remit[guardrails]'") from error
+        raise BadInput(f"`{name}` is not installed: pip install 'remit[{extra}]'") from error

@@ -1,7 +1,7 @@
 """Personal data in values: numbers with a checksum (python-stdnum), phone numbers (libphonenumber), addresses of mail,
 and fields whose names say it.
 
-Names of people, and whatever has no form, can't be seen this way.
+Names of people, and whatever has no form, can't be seen this way: with the option `presidio` a model guesses at them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -68,19 +69,22 @@ class PiiFacts(msgspec.Struct, frozen=True):
     found: bool = False
     count: int = 0
     kinds: tuple[str, ...] = ()
-    """`email`, `phone`, `iban`, `card`, `us_ssn`, …: numbers are found by their checksum; and `field`."""
+    """`email`, `phone`, `iban`, `card`, `us_ssn`, …: numbers are found by their checksum; and `field`; with `presidio`,
+    `person`, `location` and `group`."""
     fields: tuple[str, ...] = ()
     """Names of fields that say they hold personal data, as written."""
 
 
 def pii(
-    regions: Sequence[str] = ("US", "GB", "DE"), numbers: Sequence[str] = (), name: str = "pii"
+    regions: Sequence[str] = ("US", "GB", "DE"), numbers: Sequence[str] = (), presidio: str = "", name: str = "pii"
 ) -> Detector[PiiFacts]:
     """Returns a detector of personal data.
 
     Args:
         regions: two-letter countries whose phone numbers are known without `+`; numbers with `+` always are.
         numbers: kinds of national numbers to look for (`us_ssn`, `fr_nir`, …); empty: all.
+        presidio: an installed model of spaCy's, such as `en_core_web_sm`, by which names of people and places are
+            guessed at; the detector then scores. Empty: none are.
 
     Raises:
         BadInput: a library is not installed, or a region or kind of number is unknown.
@@ -97,6 +101,7 @@ def pii(
         if not numbers or kind in numbers
     ]
     iban, luhn = library("stdnum.iban"), library("stdnum.luhn")
+    named = import_module("remit.guardrails.presidio").named(presidio) if presidio else None
 
     def look(places: Places) -> Report[PiiFacts]:
         findings = [
@@ -104,12 +109,17 @@ def pii(
             for pointer, text in texts(places)
             for kind, start, end in _spans(text, iban, luhn, checks, phones, regions)
         ]
+        for pointer, text in texts(places) if named is not None else ():
+            taken = [(one.start, one.end) for one in findings if one.pointer == pointer]
+            for kind, start, end in named(text) if named is not None else ():
+                if not any(a < end and start < b for a, b in taken):
+                    findings.append(Finding(kind, pointer, start, end))
         fields = sorted({key for _, value in places for key in _keys(value) if _FIELDS.match(key)})
         found = {finding.kind for finding in findings} | ({"field"} if fields else set())
         facts = PiiFacts(bool(found), len(findings), tuple(sorted(found)), tuple(fields))
         return Report(facts, tuple(findings))
 
-    return Detector(name, PiiFacts, look)
+    return Detector(name, PiiFacts, look, scores=bool(presidio))
 
 
 Check = tuple[str, re.Pattern[str], Callable[[str], bool]]

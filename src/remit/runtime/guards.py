@@ -7,7 +7,9 @@ result is then refused. Either way an error only makes the outcome stricter.
 
 from __future__ import annotations
 
+import asyncio
 import re
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,7 +19,7 @@ from typing import Any
 import msgspec
 
 from remit.core.canonical import canonical, plain
-from remit.core.detectors import Detector, Finding
+from remit.core.detectors import Detector, Finding, Report
 from remit.core.entries import Obligation, Outcome
 from remit.core.guardrailfile import FILES, GuardrailUse, read_guardrails
 from remit.core.labels import steps_of
@@ -32,12 +34,15 @@ from remit.core.yamltext import Source
 from remit.errors import BadInput, PolicyError, Problem
 from remit.logs import get
 from remit.runtime.ambient import Ambient
-from remit.runtime.outside import cause, in_thread, words
+from remit.runtime.outside import cause, in_thread_of_its_own, words
 from remit.runtime.policyfolder import load_folder
 from remit.runtime.registry import Registry
 
 _MOST = 200
 """Findings of one guardrail that are recorded."""
+_AT_ONCE = 8
+_MOST_OUTLIVED = 16
+"""Nothing stops a thread, and one that ran out of time may never end: so many at most, then no look is begun."""
 _log = get(__name__)
 
 
@@ -76,13 +81,41 @@ class Guardrail:
     detector: Detector[Any]
 
 
+class _Look:
+    """One look of a detector, in a thread of its own, which may outlive the time that it was given."""
+
+    def __init__(self, detector: Detector[Any], places: Sequence[tuple[str, object]], guards: Guards) -> None:
+        self._detector, self._places, self._guards = detector, places, guards
+        self._going = self._outlived = False
+
+    def run(self) -> Report[Any]:
+        self._going = True
+        try:
+            return self._detector.look(self._places)
+        finally:
+            with self._guards.counting:
+                self._going = False
+                self._guards.outlived -= self._outlived
+
+    def outlive(self) -> None:
+        """Counts it among those that ran out of time, until it ends."""
+        with self._guards.counting:
+            self._outlived = self._going
+            self._guards.outlived += self._outlived
+
+
 class Guards:
     """The guardrails of a policy folder."""
 
     def __init__(self, guardrails: Sequence[Guardrail], ambient: Ambient) -> None:
         self._before = [one for one in guardrails if one.use.said.arguments is not None]
         self._after = [one for one in guardrails if one.use.said.results is not None]
+        self._budget = next((one.use.budget for one in guardrails if one.use.budget is not None), None)
         self._ambient = ambient
+        self._at_once = asyncio.Semaphore(_AT_ONCE)
+        self.counting = threading.Lock()
+        self.outlived = 0
+        """Looks that ran out of time and haven't ended."""
 
     def schemas(self, tool: str) -> dict[str, JsonSchema]:
         """Returns the types of `findings.<name>` for a tool."""
@@ -106,10 +139,11 @@ class Guards:
         facts: dict[str, object] = {}
         found: list[Mapping[str, object]] = []
         masked: list[Mapping[str, object]] = []
+        until = self._until()
         for one in self._before:
             if one.use.looks_at(tool):
                 places = _places(dict(args), one.use.said.arguments or ())
-                seen = await self._run(one, places)
+                seen = await self._run(one, places, until)
                 if isinstance(seen, str):
                     found.append({"guardrail": one.use.name, "error": seen})
                     masked += [{"guardrail": one.use.name, "error": True}] if one.use.said.then == "mask" else []
@@ -140,15 +174,20 @@ class Guards:
 
     async def look_at_result(self, tool: str, guarded: Guarded) -> Guarded:
         """Returns a result as the agent may have it: masked, labelled, or refused."""
+        until = self._until()
         for one in self._after:
             if one.use.looks_at(tool) and not guarded.refused:
-                guarded = await self._deal(one, guarded)
+                guarded = await self._deal(one, guarded, until)
         return guarded
 
-    async def _deal(self, one: Guardrail, before: Guarded) -> Guarded:
+    def _until(self) -> float | None:
+        """When the budget of a look that begins now is used up, by the monotonic clock."""
+        return None if self._budget is None else self._ambient.monotonic() + self._budget / 1000
+
+    async def _deal(self, one: Guardrail, before: Guarded, until: float | None) -> Guarded:
         said, name = one.use.said, one.use.name
         places = _places(before.value, said.results or ())
-        seen = await self._run(one, places)
+        seen = await self._run(one, places, until)
         if isinstance(seen, str):
             row = {"guardrail": name, "error": seen}
             return replace(
@@ -171,15 +210,26 @@ class Guards:
         return replace(after, value=mask(before.value, covered), original=original, did=did)
 
     async def _run(
-        self, one: Guardrail, places: Sequence[tuple[str, object]]
+        self, one: Guardrail, places: Sequence[tuple[str, object]], until: float | None
     ) -> tuple[dict[str, object], tuple[Finding, ...]] | str:
         """Returns facts and findings, or what went wrong."""
+        seconds = left = one.use.said.milliseconds / 1000
+        look = _Look(one.detector, places, self)
         try:
-            async with self._ambient.timeout(one.use.said.milliseconds / 1000):
-                report = await in_thread(one.detector.look, places)
+            if self.outlived >= _MOST_OUTLIVED:
+                raise BadInput(f"{self.outlived} looks that ran out of time haven't ended: none is begun until they do")
+            async with self._at_once:
+                left = seconds if until is None else min(seconds, until - self._ambient.monotonic())
+                if left <= 0:
+                    raise TimeoutError
+                async with self._ambient.timeout(left):
+                    report = await in_thread_of_its_own(look.run)
             return plain(msgspec.json.encode(report.facts)), report.findings
         except TimeoutError:
+            look.outlive()
             problem = f"it took longer than {one.use.said.milliseconds} ms"
+            if left < seconds:
+                problem = f"the budget of {self._budget} ms that all guardrails have together was used up"
         except Exception as error:  # noqa: BLE001 - a detector may raise anything; that is an error of its own
             problem = f"{cause(error)}: {words(error)}"
         _log.warning("guardrail failed", guardrail=one.use.name, error=problem)

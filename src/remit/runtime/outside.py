@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -18,6 +20,31 @@ _LONGEST = 2_000
 async def in_thread(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
     """Runs a function that blocks, without blocking the loop."""
     return await asyncio.to_thread(_contained, partial(function, *args, **kwargs))
+
+
+async def in_thread_of_its_own(function: Callable[[], R]) -> R:
+    """Runs a function that blocks in a thread that nobody waits for: one that never ends keeps no pool's place, and
+    doesn't keep the process from ending."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[R] = loop.create_future()
+
+    def tell(how: Callable[[], None]) -> None:
+        if not future.done():
+            how()
+
+    def run() -> None:
+        try:
+            found = _contained(function)
+        except BaseException as error:  # noqa: BLE001 - whatever it raises, whoever waits is told
+            said = error
+            how: Callable[[], None] = lambda: future.set_exception(said)  # noqa: E731 - two ways to say it
+        else:
+            how = lambda: future.set_result(found)  # noqa: E731
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(tell, how)
+
+    threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True, name="remit-look").start()
+    return await future
 
 
 async def in_thread_to_its_end(function: Callable[[], R], limit: asyncio.Timeout) -> R:
