@@ -283,13 +283,18 @@ def test_the_table_of_json_keys_is_what_the_commands_print(
     for path in (tmp_path / "policies").glob("*.yaml"):
         (tmp_path / "other" / path.name).write_text(path.read_text().replace("1000", "10"))
     assert remit("policy diff", "other")
-    more = "{edit: [name], respond: true, hand_on_to: [others], may_also_rule: [released], grant: {uses: 2, for: 1h}}"
+    more = "{edit: [name], respond: true, hand_on_to: [others], may_also_rule: [released],"
+    more += " grant: {uses: 2, for: 1h}, notify: [hook]}"
     queues = f"single_operator: true\nqueues:\n  editors: {more}\n  others: {{}}\n"
     queues += "flow: {endorse: [principal], declassify: [principal]}\n"
     Path("policies/queues.yaml").write_text(queues, encoding="utf-8")
     later = "policy: later\nmode: shadow\nrules:\n  - {id: a, tools: ['*'], deny: 'true'}\n"
     Path("policies/later.yaml").write_text(later, encoding="utf-8")
+    settings = Path("remit.toml").read_text(encoding="utf-8")
+    hook = '[channels.hook]\nkind = "command"\ncommand = ["true"]\n'
+    Path("remit.toml").write_text(f"{settings}\n{hook}", encoding="utf-8")
     assert remit("keys new", "example.com/notes") and remit("keys rotate") and remit("keys list")
+    CliRunner().invoke(cli.cli, ["notify", "--once"])
     run = str(remit("run", "--input", "topic=tea")[0]["run"])
     CliRunner().invoke(cli.cli, ["run", "--input", "topic=mint"])
     first, second = (str(row["review"]) for row in remit("review list"))
@@ -297,6 +302,12 @@ def test_the_table_of_json_keys_is_what_the_commands_print(
     assert remit("review next") and remit("queue list") and remit("queue stats")
     granting = ("--grant", "args.name == this.args.name", "--uses", "2")
     assert remit("review show", first) and remit("review approve", first, *granting) and remit("review wait", first)
+    assert (
+        remit("notify", "--once")
+        and remit("notify list", "--all")
+        and remit("notify retry")
+        and remit("notify test", "hook")
+    )
     assert remit("grant list") and remit("grant show", first) and remit("grant revoke", first, "--reason", "no more")
     assert remit("resume", run)
     assert remit("review deny", second, "--reason", "no")

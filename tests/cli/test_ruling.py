@@ -26,7 +26,8 @@ def test_an_approval_lets_the_run_go_on_once(shell: Shell) -> None:
     (view,) = said.rows
     assert said.code == 0 and view["status"] == "approved"
     assert set(view["ruling"]) == {
-        "approved", "reviewer", "on_behalf", "at", "reason", "edited", "answers", "answer", "signed", "single_operator",
+        "approved", "reviewer", "on_behalf", "at", "reason", "edited", "answers", "answer", "grant", "signed",
+        "single_operator",
     }  # fmt: skip
     assert (view["ruling"]["reason"], view["ruling"]["single_operator"]) == ("agreed", True)
     assert shell("review", "list").err == "nothing waits for a review\n"

@@ -28,6 +28,7 @@ _COMMANDS = {
     "work": ("remit.cli.running", "work", "Drive runs as rulings come in, until stopped."),
     "runs": ("remit.cli.vouching", "runs", "Look at runs."),
     "review": ("remit.cli.review", "review", "Rule on escalated calls."),
+    "notify": ("remit.cli.notify", "notify", "Tell channels what happens in queues."),
     "grant": ("remit.cli.grant", "grant", "Look at grants, and revoke them."),
     "queue": ("remit.cli.queue", "queue", "Look at queues."),
     "policy": ("remit.cli.policy", "policy", "Check policies."),

@@ -11,6 +11,7 @@ import click
 from remit.cli import code_of
 from remit.cli.inputs import read_inputs
 from remit.cli.logging import log_options
+from remit.cli.notify import channels_of, telling
 from remit.cli.output import complaint, escaped, heading, mark, pretty, print_json
 from remit.cli.settings import Settings, asynchronous, json_option, policies_option, settings, store_option
 from remit.errors import RunError, SettingsError, UnknownId
@@ -126,7 +127,8 @@ async def work(app: str | None, once: bool, policies: str | None, store: str | N
     found = settings(store=store, policies=policies, app=app)
     if not found.app:
         raise SettingsError("work on what? name a graph with --app, or set `app` in remit.toml")
-    async with open_runtime(found.app, found) as runtime:
+    channels = channels_of(found)
+    async with open_runtime(found.app, found) as runtime, telling(runtime.journal, channels, once=once):
         if not once and not as_json:
             click.echo(escaped(f"working on {found.app} in {found.store}; stop with Ctrl-C"), err=True)
         try:

@@ -7,10 +7,10 @@ import signal
 import tomllib
 from collections.abc import Callable, Coroutine
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 import click
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -24,6 +24,22 @@ from remit.errors import SettingsError
 FILE = "remit.toml"
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class ChannelSettings(BaseModel):
+    """Through what people are told, `[channels.NAME]`. Secrets are in variables, whose names stand here."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["webhook", "command", "apprise"]
+    url: str = ""
+    url_env: str = ""
+    secret_env: str = ""
+    command: list[str] = []
+    events: list[Literal["opened", "reminder", "handed_on", "expired", "ruled", "grant_made", "grant_revoked"]] = []
+    """All, if none is named."""
+    timeout: float = Field(10.0, gt=0, le=300)
+    """Seconds of one attempt."""
 
 
 class Settings(BaseSettings):
@@ -40,6 +56,7 @@ class Settings(BaseSettings):
     secrets: dict[str, str] = {}
     """Files that hold secrets, by name."""
     review_key: str = ""
+    channels: dict[str, ChannelSettings] = {}
     policy_keys: tuple[str, ...] = ()
 
     @classmethod

@@ -56,6 +56,9 @@ class Queue:
     hours: Hours | None = None
     hand_on_to: tuple[str, ...] = ()
     priority: str = ""
+    notify: tuple[str, ...] = ()
+    remind: tuple[int, ...] = ()
+    """Seconds before a deadline, the longest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +322,11 @@ class Making:
                 place = source.value_at((*path, "reviewers", number))
                 hint = suggest(name, {*self.persons, *groups}) or "name people and groups in reviewers.yaml"
                 source.add(place, f"there is no reviewer or group `{name}`", hint)
+        if queue.remind and queue.remind[0] >= queue.ttl:
+            place = source.value_at((*path, "remind"))
+            source.add(
+                place, f"queue `{queue.name}` would remind of a review before it is there", "say less than `ttl`"
+            )
         for number, name in enumerate(queue.hand_on_to):
             if name not in self.queues or name == queue.name:
                 place = source.value_at((*path, "hand_on_to", number))
@@ -394,7 +402,8 @@ def _queue(name: str, said: QueueText) -> Queue:
     )
     return Queue(
         name, seconds_of(said.ttl), said.description, tuple(said.reviewers), terms, _working(said.working_hours),
-        tuple(said.hand_on_to), said.priority or "",
+        tuple(said.hand_on_to), said.priority or "", tuple(dict.fromkeys(said.notify)),
+        tuple(sorted({seconds_of(one) for one in said.remind}, reverse=True)),
     )  # fmt: skip
 
 

@@ -153,6 +153,12 @@ class QueueText(Strict):
     reason: Literal["on denial", "always"] = Field("on denial", description="When a ruling must say why.")
     edit: list[_Text] = Field(default_factory=list, description="Arguments that a reviewer may change.")
     respond: bool = Field(False, description="A reviewer may answer in the tool's place; nothing runs then.")
+    notify: list[Name] = Field(
+        default_factory=list, description="Channels of remit.toml that are told what happens here."
+    )
+    remind: list[Duration] = Field(
+        default_factory=list, description="How long before a review's deadline they are reminded of it: `[4h, 1h]`."
+    )
     grant: GrantText | None = Field(None, description="Lets its reviewers grant; they may not, if not said.")
     priority: _Text | None = Field(
         None, description="A whole number in CEL over what a rule sees; higher comes first, 0 if it fails."

@@ -132,6 +132,33 @@ class ProjectionTable(SQLModel, table=True):
     cursor: int
 
 
+class OutboxTable(SQLModel, table=True):
+    """What is to be told to a channel, until it was. Times are RFC 3339 in UTC, "" for none."""
+
+    __tablename__ = "outbox"
+
+    id: str = Field(primary_key=True)
+    channel: str
+    event: str
+    at: str
+    body: bytes = Field(sa_column=Column("body", LargeBinary, nullable=False))
+    state: str = Field(index=True)
+    attempts: int
+    next_at: str
+    error: str
+    done_at: str
+    taken_until: str
+
+
+class NotifiedTable(SQLModel, table=True):
+    """How far the journal was read for the outbox: the one row's `cursor` is the last position."""
+
+    __tablename__ = "notified"
+
+    id: int = Field(primary_key=True)
+    cursor: int
+
+
 TABLES: Final = (
     "streams",
     "entries",
@@ -143,6 +170,8 @@ TABLES: Final = (
     "runs",
     "reviews",
     "projection",
+    "outbox",
+    "notified",
 )
 """Other tables that a program defines with SQLModel are none of ours."""
 
