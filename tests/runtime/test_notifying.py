@@ -68,7 +68,7 @@ def server() -> Iterator[Server]:
             pass
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    http.daemon_threads = True
+    http.daemon_threads = False  # closing it waits for what it still answers
     thread = threading.Thread(target=http.serve_forever, daemon=True)
     thread.start()
     found.url = f"http://127.0.0.1:{http.server_port}/hook?team=a"
