@@ -334,6 +334,8 @@ async def test_a_channel_that_hangs_keeps_neither_another_channel_nor_a_run_wait
 
 
 async def test_a_server_that_never_ends_its_answer_is_left_in_time() -> None:
+    left = asyncio.Event()
+
     async def drips(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
@@ -342,6 +344,7 @@ async def test_a_server_that_never_ends_its_answer_is_left_in_time() -> None:
                 await asyncio.sleep(0.01)
         except OSError:
             writer.close()
+            left.set()
 
     clock = VirtualClock()
     async with await asyncio.start_server(drips, "127.0.0.1", 0) as serving:
@@ -352,6 +355,7 @@ async def test_a_server_that_never_ends_its_answer_is_left_in_time() -> None:
             await asyncio.sleep(0.05)
             clock.advance(10)
         assert "no answer in 10 s" in telling.result()
+        await left.wait()
 
 
 async def _fails(channel: Channel, clock: Any) -> str:
