@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SCRIPTS = ("decide", "gate", "append", "verify", "guardrails", "backtest", "reviews")
+SCRIPTS = ("decide", "gate", "append", "verify", "guardrails", "backtest", "reviews", "engines/run")
 
 
 def machine() -> str:

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from remit.core.cel.choices import impossible
 from remit.core.cel.compiler import compile_tree
@@ -64,8 +64,7 @@ class Failure:
     column: int
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(NamedTuple):
     """A part of a condition, its value, and its parts; without literals and what was not evaluated."""
 
     source: str

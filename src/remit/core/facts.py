@@ -213,14 +213,7 @@ def roots(document: Mapping[str, Any], tool: ToolSpec, args: Mapping[str, object
             "spent": spent,
             "history": history,
             "args": _parsed(args, tool.decimals),
-            "tool": {
-                "name": tool.name,
-                "effect": tool.effect.value,
-                "repeat": tool.repeat.value,
-                "tags": list(tool.tags),
-                "authority": sorted(tool.authority),
-                "content": sorted(tool.content),
-            },
+            "tool": tool.seen,
         }
     except (KeyError, TypeError, ValueError) as error:
         raise Tampered(f"recorded facts can't be read: {type(error).__name__}: {error}") from error

@@ -157,6 +157,18 @@ class ToolSpec:
             raise ToolError(f"not a tool's spec: {type(error).__name__}: {error}") from error
 
     @cached_property
+    def seen(self) -> Mapping[str, object]:
+        """What conditions see of it."""
+        return {
+            "name": self.name,
+            "effect": self.effect.value,
+            "repeat": self.repeat.value,
+            "tags": list(self.tags),
+            "authority": sorted(self.authority),
+            "content": sorted(self.content),
+        }
+
+    @cached_property
     def bytes(self) -> bytes:
         """The canonical bytes of `document()`."""
         return canonical(self.document())

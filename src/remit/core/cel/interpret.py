@@ -51,7 +51,7 @@ def truth(value: object, what: str) -> bool:
 
 def pick(operand: object, name: str) -> object:
     """A field of a map, unchecked."""
-    if not isinstance(operand, Mapping):
+    if operand.__class__ is not dict and not isinstance(operand, Mapping):
         raise EvalError(f"no field `{name}` in {type_name(operand)}")
     try:
         return operand[name]

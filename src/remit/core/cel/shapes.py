@@ -289,9 +289,13 @@ LOADERS: Final[Mapping[Kind, Loader]] = MappingProxyType(
 
 def load(shape: Shape, value: object) -> object:
     """A selected value, checked against its declared type, and read if it is text standing for a value."""
+    kind, of = shape.kind, value.__class__
+    # What it nearly always is, without a call; the loaders say the same of it.
+    if (of is dict and (kind is Kind.OBJECT or kind is Kind.MAP)) or (of is str and kind is Kind.STRING):
+        return value
     if value is None and shape.nullable:
         return None
-    return LOADERS[shape.kind](value)
+    return LOADERS[kind](value)
 
 
 def settles(shape: Shape) -> bool:
