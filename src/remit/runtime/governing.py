@@ -75,7 +75,8 @@ class Governing:
             self._trusted = tuple(found.key for found in await self._ring.known(self._journal) if found.here)
         self._force = await look(self._journal, self._trusted)
         if self._force.refused:
-            raise _refuse(f"the newest activation, {self._force.refused}", _REMEDY)
+            hint = f"{_REMEDY}; where another key is to count here, name it in `policy_keys`"
+            raise _refuse(f"the newest activation, {self._force.refused}", hint)
         self.now = await self._governed()
         return self.now
 
