@@ -125,6 +125,8 @@ async def test_workers_at_once_can_not_overrun_a_limit_together(world: World) ->
         reports = await asyncio.gather(*(one_.run("app", principal="me") for one_ in (a, b, c, a, b, c)))
     assert all(report.status == "done" for report in reports)
     assert len(world.done) == 7
+    owners = [entry.kind for report in reports for entry in await world.entries(f"run/{report.run}")]
+    assert owners.count("run.owned") == len(reports), "a race over a counter broke a run's stream"
     await world.holds()
 
 

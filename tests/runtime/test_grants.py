@@ -308,6 +308,35 @@ async def test_a_grant_counts_only_while_its_makers_and_its_queue_do(world: Worl
     await world.holds()
 
 
+async def test_a_call_that_policy_changes_is_covered_as_it_runs_and_keeps_what_it_is_obliged_to(world: World) -> None:
+    """The cap makes 400 of 900: that is what people saw, what the grant's condition sees, and what runs."""
+    capped = {**ASK, "oblige": {"cap": {"/args/amount": 400}, "mask": ["/result"]}}
+    world.policy(capped, REST)
+    shop, grant = await granted(world, "args.amount <= 400 && args.what == this.args.what")
+    report = await shop.run(900)
+    assert (report.status, [effect.amount for effect in world.done]) == ("done", [400])
+    assert "did rent" not in str(report.output)
+    (decided,) = await world.bodies(report.run, "call.decided")
+    assert decided.grants == (grant,) and set(decided.edited) == {"amount"}
+    assert (await world.entries(f"grant/{grant}"))[-1].body.digest == decided.digest  # type: ignore[attr-defined]
+    assert (await shop.run(900, what="boat")).status == "waiting"
+    found = await world.holds()
+    assert found.effects == 2
+    bundle = await world.export()
+    assert alone(bundle).returncode == 0, alone(bundle).stdout
+
+
+async def test_a_rule_that_asks_about_the_call_as_it_was_asked_for_must_have_been_shown_too(world: World) -> None:
+    """As asked for it is too large, and as changed it is not: who granted it saw a small one, and was not asked that."""
+    large = {"id": "large", "escalate": "args.amount > 500"}
+    world.policy({**ASK, "oblige": {"cap": {"/args/amount": 400}}}, REST, large)
+    shop, grant = await granted(world, "args.what == this.args.what")
+    assert (await shop.run(450)).status == "done"
+    assert (await shop.run(900)).status == "waiting"
+    assert ([effect.amount for effect in world.done], (await state_of(world, grant)).used) == ([400], 1)
+    await world.holds()
+
+
 # --- making it ---------------------------------------------------------------------------------------------
 
 

@@ -126,7 +126,7 @@ class RunStream:
             others: entries of review and grant streams, all or nothing with this one.
             unchanged: streams whose head must be this for it to be stored.
             keep: remember this entry's payloads, for a later `value`.
-            tries: where somebody was faster on a grant's stream, the future fails with Conflict and
+            tries: where somebody was faster on the stream of a grant or counter, the future fails with Conflict and
                 nothing has happened; the stream goes on from where it was. It takes `ready` before it.
 
         Raises:
@@ -202,7 +202,7 @@ class RunStream:
     ) -> None:  # fmt: skip
         self._tried = None
         error = None if future.cancelled() else future.exception()
-        lost = isinstance(error, Conflict) and error.stream.startswith("grant/")
+        lost = isinstance(error, Conflict) and error.stream.startswith(("grant/", "counter/"))
         if lost and self.state.head == head:
             (self.state, self.reviews), self._last = before, last
         else:  # something was built on it all the same, or run or policy moved on
