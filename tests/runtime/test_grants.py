@@ -327,7 +327,7 @@ async def test_a_call_that_policy_changes_is_covered_as_it_runs_and_keeps_what_i
 
 
 async def test_a_rule_that_asks_about_the_call_as_it_was_asked_for_must_have_been_shown_too(world: World) -> None:
-    """As asked for it is too large, and as changed it is not: who granted it saw a small one, and was not asked that."""
+    """As asked for it is too large, as changed it is not: its makers saw a small one, and were not asked that."""
     large = {"id": "large", "escalate": "args.amount > 500"}
     world.policy({**ASK, "oblige": {"cap": {"/args/amount": 400}}}, REST, large)
     shop, grant = await granted(world, "args.what == this.args.what")

@@ -232,17 +232,21 @@ async def test_a_channel_hears_of_its_events_and_of_queues_that_name_it(world: W
     }  # fmt: skip
 
 
-async def test_what_happened_before_there_was_an_outbox_is_nobodys_news_and_an_older_store_gets_one(
+async def test_of_what_was_before_there_was_an_outbox_only_what_waits_is_told_and_an_older_store_gets_one(
     world: World,
 ) -> None:
     way = Noted()
     desk = Desk(world, {"ops": Channel("ops", way)})
-    await desk.asks()
+    _, settled = await desk.asks()
+    await world.rule(settled)
+    _, waits = await desk.asks()
     world.sql("DROP TABLE IF EXISTS outbox", "DROP TABLE IF EXISTS notified")
-    assert await desk.tells() == []
+    await desk.tells()
+    assert [json.loads(message.body)["data"]["review"] for message in way.told] == [waits]
     await desk.asks()
     await desk.tells()
-    assert way.types == ["review.opened"]
+    await desk.tells()
+    assert way.types == ["review.opened"] * 2
 
 
 # --- failing -----------------------------------------------------------------------------------------------

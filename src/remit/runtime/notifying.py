@@ -105,7 +105,8 @@ class Notifier:
     async def work_out(self) -> int:
         """Puts into the outbox what has happened since the last time, and reminders that are due; returns how many."""
         if not self._begun:
-            await self._outbox.begin()
+            if await self._outbox.begin():
+                await self._outbox.add(await self._waiting())
             await self._outbox.forget(stamp(self._ambient.now() - _KEPT))
             self._begun = True
         count = 0
@@ -117,6 +118,16 @@ class Notifier:
             if await self._outbox.put(made, since=since, until=until):
                 count += len(made)
         return count + await self._outbox.add([one for row in await self._due_rows() for one in row])
+
+    async def _waiting(self) -> list[Delivery]:
+        """Returns what waits where there was no outbox yet: the past is nobody's news, but this is."""
+        found: list[Delivery] = []
+        for row in await Projections(self._journal).reviews(open_only=True):
+            queue = await self._queue(row.queue)
+            if queue is not None and not row.problem:
+                about = _about(await load_review(self._journal, row.review))
+                found += self._to(queue, f"review/{row.review}#0", "opened", "review.opened", row.opened, about)
+        return found
 
     async def _told(self, stream: str, seq: int, kind: str) -> list[Delivery]:
         """Returns what an entry is told as: as its review or grant stood right after it."""

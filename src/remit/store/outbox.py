@@ -80,9 +80,9 @@ class Outbox:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
 
-    async def begin(self) -> None:
-        """Sees to it that there is one: what has happened before that is nobody's news."""
-        await self._journal.transact(_begin)
+    async def begin(self) -> bool:
+        """Sees to it that there is one, which knows nothing of what was before; says whether there was none."""
+        return await self._journal.transact(_begin)
 
     async def news(self, kinds: Sequence[str]) -> tuple[int, int, list[Happened]]:
         """Returns from where to where was read, and the entries of these kinds in between."""
@@ -138,11 +138,11 @@ class Outbox:
         return await self._journal.transact(lambda connection: connection.exec_driver_sql(sql, parameters).rowcount)
 
 
-def _begin(connection: Connection) -> None:
+def _begin(connection: Connection) -> bool:
     # A store that an older Remit made has no such tables yet.
     tables = [SQLModel.metadata.tables[table.__tablename__] for table in (OutboxTable, NotifiedTable)]
     SQLModel.metadata.create_all(connection, tables=tables, checkfirst=True)
-    connection.exec_driver_sql(_BEGIN)
+    return connection.exec_driver_sql(_BEGIN).rowcount == 1
 
 
 def _news(connection: Connection, kinds: Sequence[str]) -> tuple[int, int, list[Happened]]:
