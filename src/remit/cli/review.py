@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 import click
@@ -39,9 +40,22 @@ class _Reviews(click.Group):
 _LATER = ("remit.cli.ruling", "remit.cli.following")
 
 
-@click.group(cls=_Reviews)
-def review() -> None:
-    """Rule on escalated calls."""
+@click.group(cls=_Reviews, invoke_without_command=True)
+@click.pass_context
+def review(ctx: click.Context) -> None:
+    """Rule on escalated calls.
+
+    Without a command, on a terminal: the whole screen, for a day of reviews (`pip install 'remit[tui]'`).
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise click.UsageError("the screen needs a terminal: name a command, such as `remit review list`", ctx)
+    try:
+        screen = importlib.import_module("remit.cli.screen")
+    except ImportError as error:
+        raise BadInput("the screen needs textual: `pip install 'remit[tui]'`, or name a command") from error
+    screen.start()
 
 
 @review.command("list")
