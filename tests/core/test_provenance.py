@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from remit.core import matching
 from remit.core.canonical import canonical, plain
 from remit.core.origins import Endorsement, Lineage, Origin
 from remit.core.provenance import flow_of, root_types
@@ -302,3 +303,15 @@ def test_a_value_nested_too_deep_is_unknown_and_untrusted() -> None:
         value = [value]
     document: Any = flow_of(lineage("Write to ann@example.com"), SEND, {"to": value})
     assert document["provenance"]["to"]["untrusted"] and document["provenance"]["to"]["unknown"]
+
+
+BLANKS = [" ", "\n", "\t", "\u00a0", "\u2003", "\u3000", "\x1f", "\u2028"]
+
+
+@given(st.lists(st.tuples(st.binary(min_size=9, max_size=24), st.sampled_from(BLANKS)), min_size=1, max_size=4))
+def test_what_is_encoded_is_found_between_blanks_of_any_kind(pieces: list[tuple[bytes, str]]) -> None:
+    """Only long words are decoded, so that a long text of short ones costs nothing: none of them is missed."""
+    said = [f"say{data.hex()}" for data, _ in pieces]
+    hidden = [base64.b64encode(one.encode()).decode() for one in said]
+    text = "a b".join(f"{blank}{one}{blank}" for one, (_, blank) in zip(hidden, pieces, strict=True))
+    assert set(said) <= set(matching.decoded(text))

@@ -125,17 +125,9 @@ async def test_a_cache_of_what_was_read_that_calls_itself_trusted(world: World) 
     await asked(world, way, memoised)
 
 
-@pytest.mark.parametrize(
-    "labels",
-    [
-        {"": ["untrusted"]},
-        pytest.param(
-            {"": ["trusted"]},
-            marks=pytest.mark.xfail(strict=True, reason="pieces put together by a tool have the labels that it says"),
-        ),
-    ],
-)
-async def test_splitting_over_several_calls(world: World, labels: dict[str, list[str]]) -> None:
+@pytest.mark.parametrize("labels", [{"": ["untrusted"]}, {"": ["trusted"]}])
+@pytest.mark.parametrize("size", [1, 3, 6, 11])
+async def test_splitting_over_several_calls(world: World, labels: dict[str, list[str]], size: int) -> None:
     parts: list[str] = []
 
     @tool(effect="write", repeat="idempotent", authority=[], content=[], labels={})
@@ -148,8 +140,8 @@ async def test_splitting_over_several_calls(world: World, labels: dict[str, list
 
     async def way(ctx: Context) -> str:
         account = (await ctx.call(letter)).split()[3]
-        for at in range(0, len(account), 6):
-            await ctx.call(keep, part=account[at : at + 6])
+        for at in range(0, len(account), size):
+            await ctx.call(keep, part=account[at : at + size])
         return await ctx.call(kept)
 
     await asked(world, way, keep, kept)

@@ -44,6 +44,8 @@ _WORDY: Final = (
 )
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{12,}={0,2}")
 _HEX: Final = re.compile(r"(?<![0-9A-Za-z])(?:[0-9a-fA-F]{2}){6,}(?![0-9A-Za-z])")
+_ENCODED_MIN: Final = 12
+"""Characters that the two before have at least, none of them a blank."""
 _PERCENT: Final = re.compile(r"%[0-9a-fA-F]{2}")
 _MAIL: Final = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 _URL: Final = re.compile(r"(?:[a-z][a-z0-9+.-]{1,15}://|www\.)[^\s<>\"'`{}|\\^]{1,2000}", re.IGNORECASE)
@@ -87,10 +89,18 @@ def informative(word: str) -> bool:
     return len(word) > 2 and word not in STOPWORDS and word not in _MONTH_NAMES
 
 
+def telling(found: list[str]) -> list[str]:
+    """Returns the informative ones of some words."""
+    return [word for word in found if len(word) > 2 and word not in _SAYING_NOTHING]
+
+
 _MONTH_NAMES: Final = frozenset(
     "january february march april june july august september october november december monday tuesday wednesday"
     " thursday friday saturday sunday today tomorrow yesterday".split()
 )
+
+
+_SAYING_NOTHING: Final = STOPWORDS | _MONTH_NAMES
 
 
 def number(value: object) -> str:
@@ -218,9 +228,10 @@ def decoded(text: str, depth: int = 3) -> Iterator[str]:
     found: list[str] = []
     if _PERCENT.search(text):
         found.append(unquote_plus(text))
-    for piece in _BASE64.findall(text)[:64]:
+    long = " ".join(piece for piece in text.split() if len(piece) >= _ENCODED_MIN)
+    for piece in _BASE64.findall(long)[:64]:
         found += _as_text(_base64(piece))
-    for piece in _HEX.findall(text)[:64]:
+    for piece in _HEX.findall(long)[:64]:
         found += _as_text(bytes.fromhex(piece))
     for inner in found[:32]:
         if inner != text:

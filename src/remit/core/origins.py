@@ -14,7 +14,7 @@ from typing import Final
 
 from remit.core import matching
 from remit.core.labels import PESSIMISTIC, Labels, ResultLabels, join, leaves
-from remit.core.sources import PRINCIPAL, TRUSTED, UNTRUSTED, Index, Source
+from remit.core.sources import PRINCIPAL, TRUSTED, UNTRUSTED, Index, Posting, Source
 from remit.core.tools import Effect, JsonSchema, ToolSpec
 
 VALUE_LEAVES_MAX: Final = 1_000
@@ -177,8 +177,9 @@ class Lineage:
         for form in forms:
             sources.update((id(one), one) for one in self.index.whole(form))
         short = (len(found) == 1 and len(found[0]) <= 3) or (norm.strip().isdigit() and len(norm) <= 6)
+        seen = self.index.seen(found)
         if not short:
-            sources.update((id(one), one) for one in self.index.containing(found))
+            sources.update((id(one), one) for one in self.index.containing(found, seen))
         sources = {key: one for key, one in sources.items() if self._fits(one, called)}
         origin = self._found(list(sources.values()), exact=norm, short=short, forms=forms)
         if not short and self.index.principal.has(found):
@@ -190,7 +191,7 @@ class Lineage:
         if short:  # so short a text stands in many a place by chance
             origin.untrusted = any(self.index.flags(word) & UNTRUSTED for word in found)
             return origin
-        origin = self._composed(found)
+        origin = self._composed(found, seen)
         origin.principal &= not matching.is_identifier(text)  # an address made of the principal's words is another one
         return self._decoded(origin, text, effect)
 
@@ -226,25 +227,35 @@ class Lineage:
         origin.source = best or (worst or listed or [None])[0]  # type: ignore[list-item]
         return origin
 
-    def _composed(self, found: list[str]) -> Origin:
+    def _composed(self, found: list[str], seen: Mapping[str, Posting | None] | None = None) -> Origin:
         """Returns the origin of a text that stands nowhere as it is: the worst of its telling words'."""
-        origin = Origin(principal=True, trusted=True)
-        telling = [word for word in found if matching.informative(word)] or found
-        marks: set[Labels] = set()
+        telling = matching.telling(found) or found
+        principal = trusted = True
+        unknown = untrusted = False
+        source: Source | None = None
+        looking = True
+        marks: set[frozenset[Labels]] = set()  # nearly always the same few objects
+        postings = self.index.seen(found) if seen is None else seen
         for word in dict.fromkeys(telling):
-            flags = self.index.flags(word)
-            origin.unknown |= not flags
-            origin.principal &= bool(flags & PRINCIPAL)
-            origin.trusted &= bool(flags & (TRUSTED | PRINCIPAL))
+            posting = postings[word]
+            if posting is None:
+                unknown, principal, trusted = True, False, False
+                marks.add(self.index.marks(word))
+                continue
+            flags = posting.flags
             if flags & PRINCIPAL:
                 continue
-            origin.untrusted |= flags == UNTRUSTED
-            marks |= self.index.marks(word)
-            for one in self.index.posted(word)[:4]:
-                worse = origin.source is None or (origin.source.trusted and not one.trusted)
-                if one.kind != "sent" and worse:
-                    origin.source = one
-        origin.labels = join(*marks)
+            principal = False
+            if not flags & TRUSTED:
+                trusted = False
+                untrusted |= flags == UNTRUSTED
+            marks.add(posting.marks)
+            for one in posting.sources[:4] if looking else ():
+                if one.kind != "sent" and (source is None or (source.trusted and not one.trusted)):
+                    source = one
+                    looking = source.trusted  # there is no worse than an untrusted one
+        origin = Origin(principal, trusted=trusted, untrusted=untrusted, unknown=unknown, source=source)
+        origin.labels = join(*{labels for some in marks for labels in some})
         if len(telling) > 3 or len(found) > len(telling) + 1:
             origin.principal = False  # so many words of the principal's may be made into anything
         if origin.unknown or not self.index.complete:

@@ -16,6 +16,7 @@ from typing import Final
 
 from remit.core import matching
 from remit.core.labels import Labels, ResultLabels, is_trusted, join, leaves, pointer_of
+from remit.core.pieces import Pieces
 
 LEAVES_MAX: Final = 20_000
 """Leaves of one result that are indexed."""
@@ -77,7 +78,9 @@ class Source:
         return pointer_of(self.steps)
 
 
-class _Posting:
+class Posting:
+    """Where a word, or a whole text, was seen."""
+
     __slots__ = ("flags", "marks", "sources")
 
     def __init__(self) -> None:
@@ -168,13 +171,14 @@ class Index:
         self.sources = 0
         self.cut: Labels = ()
         """Labels of what was too much to be indexed."""
-        self._words: dict[str, _Posting] = {}
-        self._whole: dict[str, _Posting] = {}
+        self._words: dict[str, Posting] = {}
+        self._whole: dict[str, Posting] = {}
         self._records: dict[tuple[str, tuple[str, ...]], list[Source]] = {}
         self._lists: dict[tuple[str, tuple[str, ...]], list[tuple[str, ...]]] = {}
         self._of_call: dict[str, list[list[Source]]] = {}
         self._marks: dict[frozenset[Labels], frozenset[Labels]] = {}
         self._inputs: list[Source] = []
+        self._pieces = Pieces()
 
     # --- adding ---
 
@@ -198,6 +202,7 @@ class Index:
         for steps, leaf in leaves(value, LEAVES_MAX):
             if isinstance(leaf, (str, int, float)) and not isinstance(leaf, bool):
                 source = self._source("sent", call, tool, (name, *steps), labels, leaf)
+                self._pieces.add(tool, name, source.text, labels)
                 found = matching.words(source.text)
                 if sum(map(len, found)) > 3:
                     self._add(source, found, whole_only=len(found) > 200)
@@ -235,7 +240,7 @@ class Index:
         found = matching.words(source.text)
         source.norm = matching.joined(found)
         if source.trusted:
-            source.labels = join(marks, self._sent_before(source, found))
+            source.labels = join(marks, self._sent_before(source, found), self._pieces.labels_of(source.text))
         source.named = self.principal.names(source.text, found) or any(one in source.norm for one in asked)
         source.named |= source.trusted and matching.number(leaf) in self.principal.amounts
         source.chosen = chosen and not any(map(_is_choice, source.record[1]))
@@ -279,10 +284,10 @@ class Index:
             if len(record) < RECORD_MAX:
                 record.append(source)
 
-    def _post(self, postings: dict[str, _Posting], key: str, source: Source, flag: int) -> None:
+    def _post(self, postings: dict[str, Posting], key: str, source: Source, flag: int) -> None:
         posting = postings.get(key)
         if posting is None:
-            posting = postings[key] = _Posting()
+            posting = postings[key] = Posting()
         # Of each kind of origin there are some: one that is new to the list is never capped away.
         if len(posting.sources) < POSTINGS_MAX or not posting.flags & flag:
             posting.sources.append(source)
@@ -308,6 +313,10 @@ class Index:
 
     # --- asking ---
 
+    def seen(self, found: list[str]) -> dict[str, Posting | None]:
+        """Returns where each of these words was seen; None where nowhere."""
+        return dict(zip(found, map(self._words.get, found), strict=True))
+
     def whole(self, key: str) -> list[Source]:
         """Returns sources of which this is the whole normal text, or in which this canonical form stands."""
         posting = self._whole.get(key)
@@ -328,11 +337,14 @@ class Index:
         posting = self._words.get(word)
         return posting.sources if posting else []
 
-    def containing(self, found: list[str]) -> list[Source]:
-        """Returns sources in which these words stand one after the other."""
+    def containing(self, found: list[str], seen: Mapping[str, Posting | None] | None = None) -> list[Source]:
+        """Returns sources in which these words stand one after the other; `seen`: where each was, if that is known."""
+        postings = (self.seen(found) if seen is None else seen).values()
+        if None in postings:
+            return []
+        rare = min((posting.sources for posting in postings if posting is not None), key=len)
         norm = matching.joined(found)
-        rare = min((self._words.get(word, _NOTHING) for word in set(found)), key=lambda post: len(post.sources))
-        return [source for source in rare.sources if norm in source.norm]
+        return [source for source in rare if norm in source.norm]
 
     def record(self, source: Source) -> list[Source]:
         """Returns the leaves of the object that a source stands in."""
@@ -387,7 +399,7 @@ class Index:
         return False
 
 
-_NOTHING: Final = _Posting()
+_NOTHING: Final = Posting()
 
 
 def _is_choice(step: str) -> bool:
