@@ -19,6 +19,7 @@ from remit.core.entries import PolicyActivated, PolicyKept, PolicyLoaded
 from remit.core.notes import SignerKey
 from remit.errors import BadInput, JournalError, NotEntitled, PolicyError, RunError, SettingsError, Stale
 from remit.runtime.activating import activate
+from remit.runtime.force import look
 from remit.runtime.policylog import policy_log, texts_of
 from remit.store.journal import Journal
 
@@ -158,6 +159,17 @@ async def test_an_activation_that_is_overtaken_is_told_so(acts: Acts, monkeypatc
         await acts.activates(SOME)
     assert await acts.revision() == 1
     assert await acts.starts() == acts.candidate(NONE).policies.digest
+
+
+async def test_who_looked_at_the_differences_from_a_set_that_is_not_in_force_any_more_is_told_so(acts: Acts) -> None:
+    await acts.activates(ALL)
+    async with await Journal.open(acts.url) as journal:
+        seen = await look(journal)
+        await acts.activates(NONE, by="otto")
+        signer = await acts.ring.signer(journal)
+        with pytest.raises(Stale, match="somebody else has activated"):
+            await activate(journal, acts.clock, signer, (), acts.candidate(SOME), Asked("olga", "so"), seen=seen)
+    assert await acts.revision() == 2
 
 
 # --- refused ---------------------------------------------------------------------------------------------

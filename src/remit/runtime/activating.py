@@ -98,12 +98,13 @@ class _Pen:
 
 async def activate(
     journal: Journal, ambient: Ambient, signer: SignerKey | None, trusted: Sequence[VerifierKey],
-    candidate: Candidate, asked: Asked, review: str = "",
+    candidate: Candidate, asked: Asked, review: str = "", seen: Force | None = None,
 ) -> Activated:  # fmt: skip
     """Activates a set, or opens a review of it where the set in force takes one that was not approved yet.
 
     Args:
         review: use this approval, and no other.
+        seen: what was in force when the differences were looked at; now, if not given.
 
     Raises:
         SettingsError: there is no key to sign it with, or one whose activations don't count.
@@ -119,7 +120,7 @@ async def activate(
     if candidate.expires and candidate.expires <= stamp(ambient.now()):
         raise BadInput(f"it would have expired at {candidate.expires} already")
     pen = _Pen(journal, ambient, signer, trusted, f"operator:{asked.by}")
-    first = await look(journal, trusted)
+    first = seen or await look(journal, trusted)
     for _ in range(_TRIES):
         force = await look(journal, trusted)
         if force.activated is not None and force.place != first.place:

@@ -107,7 +107,9 @@ async def activate(
             body = propose(force, candidate, user())
             done = Activated("dry run", body.revision, body.digest, body.previous)
         else:
-            done = await put_in_force(journal, System(), await ring.signer(journal), trusted, candidate, asked, review)
+            done = await put_in_force(
+                journal, System(), await ring.signer(journal), trusted, candidate, asked, review, force
+            )
             if done.status == "activated":
                 await Checkpoints(journal, ring, System(), found.anchor).make()
     _tell(done, candidate, differences, effect, as_json)
