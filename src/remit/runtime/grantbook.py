@@ -68,11 +68,15 @@ class GrantBook:
             self._stale.add(name.removeprefix("grant/"))
         found = {}
         for id in sorted({*self._open, *self._stale}):
+            known = None if id in self._stale else self._open.get(id)
+            if known is not None and known.is_open(now) and not _is_for(known, record, tool):
+                continue  # what it is for never changes
             try:
                 state = await self._read(id)
                 if state is not None and not state.is_open(now):
                     self._open.pop(id, None)
-                elif state is not None and (state.terms.agent, state.terms.tool_digest) == (record.agent, tool.digest):
+                    self._made = {key: made for key, made in self._made.items() if key[0] != id}
+                elif state is not None and _is_for(state, record, tool):
                     found[id] = await self._usable(state, policies.digest, tool, types)
             except (BadInput, Tampered, NewerJournal) as error:
                 _log.warning("grant can't be used", grant=id, error=str(error))
@@ -171,6 +175,10 @@ class GrantBook:
 def are_permitted(policies: PolicySet) -> bool:
     """Whether any queue permits grants: where none does, nobody looks for one."""
     return any(queue.terms.grant for queue in policies.queues.values())
+
+
+def _is_for(state: GrantState, record: CallRecord, tool: ToolSpec) -> bool:
+    return (state.terms.agent, state.terms.tool_digest) == (record.agent, tool.digest)
 
 
 def _asks(effect: Outcome, to: str, queue: str) -> bool:
