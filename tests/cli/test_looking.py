@@ -32,11 +32,11 @@ RUN_VIEW = {
 }  # fmt: skip
 CALL_VIEW = {
     "call", "task", "tool", "status", "args", "digest", "outcome", "rules", "broken", "shadow", "reasons", "reviews",
-    "because", "attempts", "ok", "result", "cause", "error", "changed", "obliged",
+    "because", "attempts", "ok", "result", "cause", "error", "changed", "obliged", "grants",
 }  # fmt: skip
 REVIEW_VIEW = {
     "rulings", "comments", "version", "approvals", "needed", "needed_of", "may_edit", "may_respond", "hands_on_to",
-    "claimed_by", "claimed_until", "priority", "activation",
+    "claimed_by", "claimed_until", "priority", "activation", "granted", "may_grant",
     "review", "status", "queue", "run", "call", "tool", "opened", "expires", "in_doubt", "digest", "rules", "shown",
     "args", "seen", "starter", "denials", "denials_needed", "then_to",
     "ruling",

@@ -11,14 +11,14 @@ from typing import Annotated, Any
 import msgspec
 import pytest
 from pydantic import AfterValidator
-from worlds import World, one
+from worlds import World, one, writer_faults
 
 from remit import Context, Graph, Task, tool
 from remit.core.detectors import Detector, Places, Report
 from remit.core.entries import Obligation
 from remit.core.obliging import Obliged
 from remit.core.tools import idempotency_key
-from remit.errors import Denied, InvalidArguments, PolicyError, ReplayMismatch, ToolFailed, UnknownId
+from remit.errors import Denied, InvalidArguments, JournalError, PolicyError, ReplayMismatch, ToolFailed, UnknownId
 from remit.policykit.backtest import Backtest
 from remit.runtime import gate as gates
 from remit.runtime.guards import Guarded
@@ -306,6 +306,30 @@ async def test_at_replay_the_asked_arguments_are_compared_and_the_changed_ones_a
     async with world.runtime(one(agent, search, act)) as runtime:
         assert len((await runtime.resume(report.run)).output) == 1
     assert ASKED == [("x", 7)]
+    await world.holds()
+
+
+async def test_after_a_crash_what_was_obliged_is_run_again_with_the_same_key_and_nothing_else(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.policy(obliging(cap={"/args/amount": 7}, label=["pii"]))
+    act = world.act(repeat="idempotent")
+
+    async def agent(ctx: Context) -> str:
+        return await ctx.call(act, amount=50)
+
+    with writer_faults(monkeypatch) as faults:
+        faults.arm("call.settled", persisted=False)
+        async with world.runtime(one(agent, act)) as runtime:
+            run = await runtime.start("app", principal="ann")
+            with pytest.raises(JournalError):
+                await runtime.resume(run)
+    async with world.runtime(one(agent, act)) as runtime:
+        assert (await runtime.resume(run)).status == "done"
+    assert [effect.amount for effect in world.done] == [7, 7]
+    assert len({effect.key for effect in world.done}) == 1
+    (body,) = await world.bodies(run, "call.settled")
+    assert body.labels == ("pii",)
     await world.holds()
 
 
