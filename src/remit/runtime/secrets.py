@@ -130,6 +130,7 @@ def _forms(value: str) -> Iterator[str]:
     data = value.encode()
     as_is = {value, quote(value, safe=""), quote(value), quote_plus(value), json.dumps(value)[1:-1], repr(value)[1:-1]}
     as_is |= {json.dumps(value, ensure_ascii=False)[1:-1], data.hex(), data.hex(" "), data.hex(":"), ascii(value)[1:-1]}
+    as_is |= {value.upper(), value.lower(), value.casefold()}  # in capitals some letters are others: `ß` is `SS`
     for form in as_is:
         yield f"(?i:{re.escape(form)})"
     for encoded in _base64s(data):
