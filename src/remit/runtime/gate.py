@@ -7,9 +7,8 @@ waits for the append is the commit point: before it nothing has happened, after 
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from remit.core.canonical import canonical, plain
 from remit.core.decide import Verdict
@@ -25,26 +24,23 @@ from remit.core.entries import (
     Commitment,
     Obligation,
     Outcome,
-    ReviewConsumed,
-    ReviewWithdrawn,
     Sealed,
 )
 from remit.core.facts import Facts, capture, roots
-from remit.core.graph import FactProvider, FactRequest
-from remit.core.judging import Judged, Standing, is_asked_by, judge
+from remit.core.judging import Judged, Standing
 from remit.core.labels import by_reviewer, join
 from remit.core.lifecycle import CallState
 from remit.core.obliging import Obliged, as_obliged, decide_approved, decide_granted, settled
 from remit.core.policy import PolicySet
 from remit.core.provenance import flow_of
-from remit.core.reviews import ReviewState, ReviewStatus
-from remit.core.tools import Call, Repeat, ToolSpec, call_digest, idempotency_key
+from remit.core.tools import Call, Repeat, ToolSpec, idempotency_key
 from remit.core.typed import Invocation, Tool
-from remit.errors import Conflict, InvalidArguments, PolicyError, Problem, Tampered, TooLarge
+from remit.errors import Conflict, InvalidArguments, PolicyError, Problem, TooLarge
 from remit.logs import get, is_on
 from remit.runtime.ambient import Ambient
 from remit.runtime.answers import denied, failed, refusal
-from remit.runtime.counterbook import NOTHING, CounterBook, Counting, is_counter
+from remit.runtime.asking import Decided, Seen, ask_providers
+from remit.runtime.counterbook import CounterBook, is_counter
 from remit.runtime.drafts import Ask, open_in_doubt, open_reviews, said, write_call, write_change, write_verdict
 from remit.runtime.edits import Proposed, answer_of, proposed
 from remit.runtime.governing import Governed, Governing
@@ -52,14 +48,14 @@ from remit.runtime.grantbook import Covered, GrantBook, Usable, are_permitted
 from remit.runtime.guards import Guarded, Looked, covered, for_purpose
 from remit.runtime.invoke import Invoked, Invoker
 from remit.runtime.lineage import FlowUse, keep_lineage
-from remit.runtime.outside import cause, in_thread, words
+from remit.runtime.outside import words
 from remit.runtime.registry import Registry
 from remit.runtime.secrets import Secrets
+from remit.runtime.standings import consume, judged_now, recorded_call, reviews_of, withdraw
 from remit.runtime.stream import Draft, RunStream
 from remit.runtime.vouching import take_into_account
 from remit.store.journal import Journal
 
-_PROVIDER_SECONDS = 30.0
 _ROUNDS = 4
 """How often what obligations make of a call may change while others are asked about it."""
 _log = get(__name__)
@@ -67,38 +63,6 @@ _log = get(__name__)
 
 class Waiting(Exception):
     """The call waits for people: its task parks."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What was found out about a call with these arguments before it is decided."""
-
-    args: Mapping[str, object]
-    values: Mapping[str, object]
-    looked: Looked
-    counting: Counting = NOTHING
-
-
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """What was decided, and on what: the facts of the call as it runs and, where that differs, as it was `asked`.
-
-    Attributes:
-        found: where guardrails found something in what was asked for.
-        seen: what was found out about the call as it runs.
-    """
-
-    obliged: Obliged
-    facts: Facts
-    document: Mapping[str, object]
-    found: Sequence[Mapping[str, object]]
-    seen: Seen
-    asked: Mapping[str, object] | None = None
-
-    @property
-    def escalates(self) -> bool:
-        """Whether people would be asked."""
-        return self.obliged.verdict.outcome is Outcome.ESCALATE
 
 
 class Gate:
@@ -245,14 +209,14 @@ class Gate:
         """
         tool = self._registry.tools[waiting.tool]
         call = recorded_call(stream, waiting)
-        before = self._judge(stream, waiting)
+        before = judged_now(stream, waiting, self.policies.people)
         edit = await proposed(stream, before, tool, call)
         approved = before.standing is Standing.APPROVED
         nothing = Seen(edit.call.args, {}, Looked({}))
         seen = await self._seen(stream, ask, tool.spec, edit.call.args) if approved else nothing
         await stream.ready()
         # One uninterrupted step again.
-        judged = self._judge(stream, waiting)
+        judged = judged_now(stream, waiting, self.policies.people)
         settled = judged.standing in (Standing.APPROVED, Standing.ANSWERED)
         if judged.standing is Standing.OPEN or (settled and judged.version != before.version):
             raise Waiting
@@ -262,7 +226,7 @@ class Gate:
         if judged.standing is not Standing.APPROVED or judged.approval is None or edit.unfit:
             because = "unfit" if edit.unfit else judged.standing.value
             refused = CallRefused(waiting.id, because, judged.rulings)
-            left = self._withdraw(stream, waiting, "refused")
+            left = withdraw(stream, waiting, "refused")
             await asyncio.shield(stream.enqueue(stream.draft(), "gate", refused, others=left))
             raise await refusal(stream, stream.state.calls[waiting.id])
         edited = {**dict.fromkeys(waiting.by_people, waiting.editor), **dict.fromkeys(edit.names, edit.editor)}
@@ -273,7 +237,7 @@ class Gate:
         key = idempotency_key(call.digest) if allowed else ""
         opened = open_reviews(stream, call, tool.spec, facts, verdict, self.policies, self._ambient)
         # What one queue has approved stays approved while another is asked.
-        kept = [one.opened.review for one in _reviews(stream, waiting) if one.opened.queue not in verdict.queues]
+        kept = [one.opened.review for one in reviews_of(stream, waiting) if one.opened.queue not in verdict.queues]
         asked = [sealed.stream.removeprefix("review/") for _, sealed in opened]
         draft = stream.draft()
         body = CallDecidedAgain(
@@ -288,7 +252,7 @@ class Gate:
             call.digest if edit.editor else "",
         )
         # The approval is used up in the same append that records the intent: there is no second use.
-        used = self._consume(stream, waiting) if allowed else self._withdraw(stream, waiting, "decided", body.reviews)
+        used = consume(stream, waiting) if allowed else withdraw(stream, waiting, "decided", body.reviews)
         # An edit is kept in memory: a call that waits on is decided again with it.
         counted = self._counted(seen, call, tool.spec, facts, verdict.outcome, asked)
         written = stream.enqueue(
@@ -318,7 +282,7 @@ class Gate:
         result, data = answer_of(draft, edit)
         labels = join(tool.result_labels, by_reviewer((), edit.editor))
         body = CallAnswered(waiting.id, result, edit.editor, judged.rulings, labels)
-        used = self._consume(stream, waiting)
+        used = consume(stream, waiting)
         written = stream.enqueue(draft, "gate", body, others=used)
         if stream.lineage is not None:
             added = [label for label in labels if label not in tool.result_labels]
@@ -347,14 +311,14 @@ class Gate:
         """Goes on with a call in doubt once a person has said what to do. Raises what `call` raises."""
         tool = self._registry.tools[doubtful.tool]
         call = recorded_call(stream, doubtful)
-        judged = self._judge(stream, doubtful)
+        judged = judged_now(stream, doubtful, self.policies.people)
         if judged.standing is Standing.OPEN:
             raise Waiting
         if judged.standing is Standing.APPROVED and judged.approval is not None and judged.approval.disclosed:
             return await self._again(stream, ask, tool, call, doubtful, "ruled", judged)
         if judged.standing is Standing.APPROVED:
             why = "who approved it may no more, so it is asked again"
-            raise await self._in_doubt(stream, call, tool.spec, why, self._withdraw(stream, doubtful, "decided"))
+            raise await self._in_doubt(stream, call, tool.spec, why, withdraw(stream, doubtful, "decided"))
         if judged.standing is Standing.EXPIRED:
             raise await self._in_doubt(stream, call, tool.spec, "nobody answered in time, so it is asked again")
         given_up = Invoked(False, error="given up: nobody knows whether it happened", cause="InDoubt")
@@ -381,23 +345,9 @@ class Gate:
         await asyncio.shield(stream.enqueue(draft, f"agent:{ask.agent}", body))
         return InvalidArguments(words)
 
-    async def _asked(
-        self, stream: RunStream, ask: Ask, tool: ToolSpec, args: Mapping[str, object]
-    ) -> dict[str, object]:
-        """Asks the fact providers; one that fails is absent, and rules that look at it are in error."""
-        values: dict[str, object] = {}
-        for provider in self._registry.facts_for(tool.name):
-            request = FactRequest(tool.name, args, ask.agent, stream.state.started.principal, stream.state.run)
-            try:
-                async with self._ambient.timeout(_PROVIDER_SECONDS):
-                    values[provider.name] = plain(provider.value.dump(await _provide(provider, request)))
-            except Exception as error:  # noqa: BLE001 - a provider may raise anything; the fact is then absent
-                _log.warning("fact failed", fact=provider.name, error=f"{cause(error)}: {words(error)}")
-        return values
-
     async def _seen(self, stream: RunStream, ask: Ask, tool: ToolSpec, args: Mapping[str, object]) -> Seen:
         """Asks everybody outside; and sees to it that the run's lineage is there, where a rule looks at it."""
-        values = await self._asked(stream, ask, tool, args)
+        values = await ask_providers(self._registry, stream, ask, tool, args)
         while True:
             seen = Seen(args, values, await self._guards.look(tool.name, args))
             if self._flow.any:
@@ -475,42 +425,13 @@ class Gate:
         names = roots(facts.document(), tool, seen.args)
         return replace(facts, counters=self._counters.stand(seen.counting, tool.name, names, facts.now))
 
-    def _judge(self, stream: RunStream, call: CallState) -> Judged:
-        digest = call.current.digest if call.current else ""
-        judged = judge(_reviews(stream, call), digest, stream.now(), self.policies.people)
-        agent = call.record.agent if call.record else ""
-        if any(not is_asked_by(review, stream.state.started, agent) for review in _reviews(stream, call)):
-            return Judged(Standing.DENIED, judged.rulings)
-        return judged
-
-    def _consume(self, stream: RunStream, call: CallState) -> tuple[tuple[Draft, Sealed], ...]:
-        used = []
-        for review in _reviews(stream, call):
-            opened = review.opened
-            draft = Draft(f"review/{opened.review}", review.head, self._ambient)
-            body = ReviewConsumed(opened.review, stream.state.run, call.id, review.version)
-            used.append((draft, draft.seal("gate", body)))
-        return tuple(used)
-
-    def _withdraw(
-        self, stream: RunStream, call: CallState, because: str, kept: tuple[str, ...] = ()
-    ) -> tuple[tuple[Draft, Sealed], ...]:
-        """Closes the call's other reviews: nobody is asked about what can't happen any more."""
-        left = []
-        for review in _reviews(stream, call):
-            id = review.opened.review
-            if (review.waits or review.status is ReviewStatus.APPROVED) and id not in kept:
-                draft = Draft(f"review/{id}", review.head, self._ambient)
-                left.append((draft, draft.seal("gate", ReviewWithdrawn(id, because))))
-        return tuple(left)
-
     async def _again(
         self, stream: RunStream, ask: Ask, tool: Tool[..., object], call: Call, begun: CallState, because: str,
         judged: Judged | None = None,
     ) -> bytes:  # fmt: skip
         await stream.ready()
         body = CallIntendedAgain(call.id, begun.key, because, judged.rulings if judged else ())
-        used = self._consume(stream, begun) if judged else ()
+        used = consume(stream, begun) if judged else ()
         await asyncio.shield(stream.enqueue(stream.draft(), "gate", body, others=used))
         return await self._act(stream, ask, tool, call, begun.key, attempt=2)
 
@@ -592,36 +513,11 @@ class Gate:
         return Invocation(key, call.run, call.id, call.principal, attempt)
 
 
-def recorded_call(stream: RunStream, state: CallState) -> Call:
-    """Returns the call as the journal has it, every argument checked against its commitment.
-
-    Raises:
-        Tampered: a payload, or the digest, isn't what was recorded.
-    """
-    record, principal = state.current, stream.state.started.principal
-    if record is None:
-        raise Tampered(f"{stream.name}: call `{state.id}` was never decided")
-    if call_digest(stream.state.run, principal, record) != record.digest:
-        raise Tampered(f"{stream.name}: call `{state.id}`: its digest is not the digest of what it says")
-    edited = {name: plain(stream.value(seq, f"/edited/{name}", said)) for name, (said, seq) in state.edited.items()}
-    return Call(stream.state.run, principal, {**stream.args(state.id), **edited}, record)
-
-
 def _tell(event: str, tool: str, verdict: Verdict, reviews: Sequence[str]) -> None:
     if not is_on("info"):
         return
     rules = ",".join(f"{hit.policy}/{hit.rule}" for hit in verdict.rules)
     _log.info(event, tool=tool, outcome=verdict.outcome.value, rules=rules, reviews=",".join(reviews))
-
-
-def _reviews(stream: RunStream, call: CallState) -> list[ReviewState]:
-    return [stream.reviews[id] for id in call.reviews if id in stream.reviews]
-
-
-async def _provide(provider: FactProvider, request: FactRequest) -> object:
-    if inspect.iscoroutinefunction(provider.function):
-        return await provider.function(request)
-    return await in_thread(provider.function, request)
 
 
 def _printable(text: str) -> str:
