@@ -6,14 +6,16 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, Field, StringConstraints, ValidationError
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from remit.core.cel.times import zone
 from remit.core.cel.values import EvalError
 from remit.core.peoplefiles import Strict, clock_hours, wanted
+from remit.core.yamlmodels import checked
 from remit.core.yamltext import Source, read_yaml
 
 CALENDAR_FILES: Final = ("calendars.yaml", "calendars.yml")
+_NAMES: Final = "small letters, digits and `_`, a letter first"
 _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -89,11 +91,8 @@ def read_calendars(name: str, text: str) -> tuple[Source, dict[str, object]]:
     source, value = read_yaml(name, text)
     if source.problems:
         return source, {}
-    try:
-        said = CalendarsText.model_validate(value if value is not None else {})
-    except ValidationError as error:
-        for found in error.errors(include_url=False):
-            _explain(source, found)
+    said = checked(source, value if value is not None else {}, CalendarsText, what="a calendar", name=_NAMES)
+    if said is None:
         return source, {}
     calendars: dict[str, object] = {}
     for calendar, of in said.calendars.items():
@@ -124,19 +123,3 @@ def _week(
 
 def _minutes(spans: list[str]) -> list[list[int]]:
     return [[int(clock[:2]) * 60 + int(clock[3:]) for clock in span.split("-")] for span in spans]
-
-
-def _explain(source: Source, found: Any) -> None:
-    path = tuple(part for part in found["loc"] if part != "[key]")
-    name = f"`{path[-1]}`" if path else "the file"
-    if found["type"] == "extra_forbidden":
-        source.add(source.key_at(path), f"unknown key {name}")
-    elif found["type"] == "missing":
-        source.add(source.value_at(path[:-1]), f"{name} is missing")
-    elif found["type"] == "wanted":
-        place = source.key_at(path) if "[key]" in found["loc"] else source.value_at(path)
-        source.add(place, f"{name} can't be read", found["ctx"]["hint"])
-    elif "[key]" in found["loc"]:
-        source.add(source.key_at(path), f"{name} can't be a calendar", "small letters, digits and `_`, a letter first")
-    else:
-        source.add(source.value_at(path), f"{name}: {found['msg'][:1].lower()}{found['msg'][1:]}".replace("'", "`"))

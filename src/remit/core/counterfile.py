@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints
 
 from remit.core.canonical import canonical
 from remit.core.cel.tree import Field as Selected
@@ -29,6 +29,7 @@ from remit.core.people import seconds_of
 from remit.core.peoplefiles import Duration, Strict
 from remit.core.policyfiles import PolicyFile, RuleText, suggest
 from remit.core.tools import JsonSchema
+from remit.core.yamlmodels import checked
 from remit.core.yamltext import Path, Source, read_yaml
 from remit.errors import ConditionError
 
@@ -38,6 +39,8 @@ COUNTER_FILES: Final = ("counters.yaml", "counters.yml")
 POLICY: Final = "counters"
 MOST: Final = 32
 """Counters that a policy set may have."""
+_NAMES: Final = "small letters, digits and `_`, a letter first"
+_HINTS: Final = {"window": "say a duration: `90s`, `30m`, `72h` or `7d`"}
 _Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 _Text = Annotated[str, StringConstraints(min_length=1)]
 _PER: Final[Mapping[str, tuple[str, str]]] = {
@@ -144,11 +147,10 @@ def read_counters(name: str, text: str) -> tuple[Source, CountersText | None]:
     source, value = read_yaml(name, text)
     if source.problems:
         return source, None
-    try:
-        said = CountersText.model_validate(value if value is not None else {})
-    except ValidationError as error:
-        for found in error.errors(include_url=False):
-            _explain(source, found)
+    said = checked(
+        source, value if value is not None else {}, CountersText, what="a counter", name=_NAMES, hints=_HINTS
+    )
+    if said is None:
         return source, None
     if len(said.counters) > MOST:
         source.add(source.value_at(("counters",)), f"more than {MOST} counters", "each costs a read at every call")
@@ -238,19 +240,3 @@ def looked_at(node: Node) -> set[str] | None:
 def _note(source: Source, path: Path, tool: str, wanted: str, error: ConditionError) -> None:
     first = error.problems[0]
     source.add(source.value_at(path), f"`{path[-1]}` must be {wanted}: {first.message} (for `{tool}`)", first.hint)
-
-
-def _explain(source: Source, found: Any) -> None:
-    path = tuple(part for part in found["loc"] if part != "[key]")
-    name = f"`{path[-1]}`" if path else "the file"
-    if found["type"] == "extra_forbidden":
-        model = CounterText if len(path) > 2 else CountersText
-        source.add(source.key_at(path), f"unknown key {name}", suggest(str(path[-1]), model.model_fields))
-    elif found["type"] == "missing":
-        source.add(source.value_at(path[:-1]), f"{name} is missing")
-    elif "[key]" in found["loc"]:
-        source.add(source.key_at(path), f"{name} can't be a counter", "small letters, digits and `_`, a letter first")
-    else:
-        hint = "say a duration: `90s`, `30m`, `72h` or `7d`" if path[-1:] == ("window",) else ""
-        words = found["msg"].removeprefix("Input ")
-        source.add(source.value_at(path), f"{name}: {words[:1].lower()}{words[1:]}".replace("'", "`"), hint)

@@ -8,14 +8,14 @@ before the agent has it: the result is refused, masked or labelled.
 from __future__ import annotations
 
 import fnmatch
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from remit.core.policyfiles import suggest
+from remit.core.yamlmodels import checked
 from remit.core.yamltext import Number, Source, read_yaml
 
 FILES: Final = ("guardrails.yaml", "guardrails.yml")
@@ -95,11 +95,8 @@ def read_guardrails(name: str, text: str, tools: Iterable[str]) -> tuple[Source,
     source, value = read_yaml(name, text)
     if source.problems:
         return source, ()
-    try:
-        said = GuardrailsText.model_validate(_plain(value) if value is not None else {})
-    except ValidationError as error:
-        for found in error.errors(include_url=False):
-            _explain(source, found)
+    said = checked(source, _plain(value) if value is not None else {}, GuardrailsText)
+    if said is None:
         return source, ()
     known = list(tools)
     names: dict[str, int] = {}
@@ -144,19 +141,6 @@ def _check(source: Source, use: GuardrailUse, tools: Sequence[str], names: dict[
     if use.name in names:
         source.add(source.value_at(path), f"two guardrails are called `{use.name}`", "give one another `name`")
     names.setdefault(use.name, use.number)
-
-
-def _explain(source: Source, found: Any) -> None:
-    path = tuple(part for part in found["loc"] if part != "[key]")
-    name = f"`{path[-1]}`" if path else "the file"
-    if found["type"] == "extra_forbidden":
-        model = GuardrailText if len(path) > 2 else GuardrailsText
-        source.add(source.key_at(path), f"unknown key {name}", suggest(str(path[-1]), model.model_fields))
-    elif found["type"] == "missing":
-        source.add(source.value_at(path[:-1]), f"{name} is missing")
-    else:
-        words = re.sub(r"^Input ", "", found["msg"])
-        source.add(source.value_at(path), f"{name}: {words[:1].lower()}{words[1:]}".replace("'", "`"))
 
 
 def _plain(value: object) -> Any:

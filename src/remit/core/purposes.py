@@ -7,21 +7,22 @@ explained and verified like any other; what it lets be seen of results is `core.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from remit.core.guardrailfile import matches
 from remit.core.labels import NEUTRAL, REVIEWER, UNTRUSTED, ResultLabels, steps_of
 from remit.core.policyfiles import PolicyFile, RuleText, suggest
+from remit.core.yamlmodels import checked
 from remit.core.yamltext import Number, Path, Source, read_yaml
 
 PURPOSE_FILES: Final = ("purposes.yaml", "purposes.yml")
 POLICY: Final = "purpose"
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9 _-]{0,47}$"
+_NAMES: Final = "a purpose is letters, digits, spaces, `_` and `-`, at most 48, a letter or digit first"
 _Name = Annotated[str, StringConstraints(pattern=_NAME)]
 _Label = Annotated[str, StringConstraints(pattern=r"^[a-z*][a-z0-9_.:*-]{0,63}$")]
 _Pointer = Annotated[str, StringConstraints(pattern=r"^(/[^/]*)+$")]
@@ -107,11 +108,8 @@ def read_purposes(name: str, text: str, tools: Sequence[Any] | None) -> tuple[Po
     nothing = PolicyFile(source, POLICY, ()), Purposes()
     if source.problems:
         return nothing
-    try:
-        said = PurposesText.model_validate(_plain(value) if value is not None else {})
-    except ValidationError as error:
-        for found in error.errors(include_url=False):
-            _explain(source, found)
+    said = checked(source, _plain(value) if value is not None else {}, PurposesText, what="a purpose", name=_NAMES)
+    if said is None:
         return nothing
     names = [tool.name for tool in tools] if tools is not None else None
     ids: dict[str, str] = {}
@@ -207,22 +205,6 @@ def _check(source: Source, name: str, purpose: PurposeText, tools: Sequence[str]
         if not any(matches(pattern, tool) for tool in tools):
             hint = suggest(pattern.replace("*", ""), tools)
             source.add(source.value_at(("purposes", name, *path)), f"there is no tool `{pattern}`", hint)
-
-
-def _explain(source: Source, found: Any) -> None:
-    path = tuple(part for part in found["loc"] if part != "[key]")
-    name = f"`{path[-1]}`" if path else "the file"
-    if found["type"] == "extra_forbidden":
-        model = ColumnsText if "columns" in path[2:] else PurposeText if len(path) > 2 else PurposesText
-        source.add(source.key_at(path), f"unknown key {name}", suggest(str(path[-1]), model.model_fields))
-    elif found["type"] == "missing":
-        source.add(source.value_at(path[:-1]), f"{name} is missing")
-    elif "[key]" in found["loc"]:
-        hint = "a purpose is letters, digits, spaces, `_` and `-`, at most 48, a letter or digit first"
-        source.add(source.key_at(path), f"{name} can't be a purpose", hint)
-    else:
-        words = re.sub(r"^Input ", "", found["msg"])
-        source.add(source.value_at(path), f"{name}: {words[:1].lower()}{words[1:]}".replace("'", "`"))
 
 
 def _plain(value: object) -> Any:

@@ -9,9 +9,10 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from remit.core.entries import Outcome
+from remit.core.yamlmodels import checked
 from remit.core.yamltext import Number, Source, read_yaml
 from remit.errors import PolicyError, Problem
-from remit.policykit.toolset import checked, plain_yaml
+from remit.policykit.toolset import plain_yaml
 
 SUFFIXES: Final = (".cases.yaml", ".cases.yml")
 

@@ -19,16 +19,16 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Final
 
 import jsonschema
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from remit.core.canonical import canonical, plain
 from remit.core.facts import root_types
 from remit.core.policy import PolicySet, load_policies
-from remit.core.policyfiles import suggest
 from remit.core.tools import Effect, JsonSchema, Repeat, ToolSpec
+from remit.core.yamlmodels import checked
 from remit.core.yamltext import Number, Source, read_yaml
 from remit.errors import PolicyError, Tampered, ToolError
 
@@ -204,42 +204,3 @@ def number(value: Number) -> int | float | str:
     except ValueError:
         return value.text
     return found if isinstance(found, (int, float)) else value.text
-
-
-_Model = TypeVar("_Model", bound=BaseModel)
-
-
-def checked(source: Source, value: object, model: type[_Model]) -> _Model | None:
-    """Returns what `value` says, or None, with every problem noted at its place in the file."""
-    if value is None:
-        source.add((1, 1), "the file is empty")
-        return None
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        for found in error.errors(include_url=False):
-            path = tuple(part for part in found["loc"] if part != "[key]")
-            name = f"`{path[-1]}`" if path else "the file"
-            if found["type"] == "extra_forbidden":
-                keys = _keys(model, path[:-1])
-                source.add(source.key_at(path), f"unknown key {name}", suggest(str(path[-1]), keys) if keys else "")
-            elif found["type"] == "missing":
-                source.add(source.value_at(path[:-1]), f"{name} is missing")
-            else:
-                words = found["msg"].removeprefix("Value error, ").replace("Input ", "")
-                source.add(source.value_at(path), f"{name}: {words[:1].lower()}{words[1:]}".replace("'", "`"))
-    return None
-
-
-def _keys(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
-    """Returns the keys that may stand at `path`, as far as the models say."""
-    here: Any = model
-    for part in path:
-        if isinstance(here, type) and issubclass(here, BaseModel):
-            here = here.model_fields[part].annotation if part in here.model_fields else None
-        else:
-            here = (get_args(here) or (None,))[-1]
-        models = [one for one in (here, *get_args(here)) if isinstance(one, type) and issubclass(one, BaseModel)]
-        if get_origin(here) not in (list, dict) and models:
-            here = models[0]
-    return list(here.model_fields) if isinstance(here, type) and issubclass(here, BaseModel) else []
