@@ -15,7 +15,7 @@ demo: $(STAMP) ## a governed run, from a call to the evidence
 	$(BIN)/remit demo
 
 test: $(STAMP) ## all tests
-	$(BIN)/python -m pytest -n 2 -q
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q
 
 check: $(STAMP) ## style, types and who may import whom
 	$(BIN)/ruff check .
