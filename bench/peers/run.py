@@ -13,7 +13,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 VENVS = HERE.parents[1] / "build" / "peers"
-PACKAGES = {"langgraph": "langgraph", "pydantic_ai": "pydantic-ai-slim"}
+PACKAGES = {"langgraph": "langgraph", "pydantic_ai": "pydantic-ai-slim", "openai_agents": "openai-agents"}
 VERSION = "import importlib.metadata, sys; print(importlib.metadata.version(sys.argv[1]))"
 
 
@@ -31,7 +31,7 @@ def main(names: list[str]) -> None:
     for name in names or PACKAGES:
         python = installed(name)
         version = subprocess.run([python, "-c", VERSION, PACKAGES[name]], check=True, capture_output=True, text=True)
-        ended = subprocess.run([python, str(HERE / f"on_{name}.py")], check=True, capture_output=True, text=True)
+        ended = subprocess.run([python, str(HERE / f"on_{name}.py")], check=True, stdout=subprocess.PIPE, text=True)
         print(f"{PACKAGES[name]} {version.stdout.strip()}")
         for attack, outcome in json.loads(ended.stdout).items():
             print(f"  {attack.replace('_', ' '):<52} {outcome}")
