@@ -219,7 +219,7 @@ class Journal:
     async def wait(self, seen: int, timeout: float) -> int:
         """Returns the last position as soon as it is past `seen`, or `seen` after `timeout` seconds.
 
-        Wake-ups of this process are immediate, of other processes within some 30 ms.
+        Wake-ups of this process are immediate, of other processes within some 30 ms, or 120 after a few quiet seconds.
 
         Raises:
             JournalError: the store can't be read, or the journal was closed meanwhile.

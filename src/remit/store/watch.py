@@ -19,12 +19,15 @@ from remit.errors import JournalError
 from remit.store.opening import why
 
 POLL_SECONDS: Final = 0.03
+IDLE_SECONDS: Final = 0.12
+"""Between looks once nothing has happened for `_BUSY` of them."""
+_BUSY: Final = 100
 
 _Waiter = asyncio.Future[int]
 
 
 class Watch:
-    """Waits for positions. Wake-ups of this process are immediate, of others within `POLL_SECONDS`."""
+    """Waits for positions. Wake-ups of this process are immediate, of others within `IDLE_SECONDS`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -78,7 +81,7 @@ class Watch:
 
     def _main(self) -> None:
         connection: Connection | None = None
-        version = -1
+        version, quiet = -1, 0
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiters or self._stopped)
@@ -87,8 +90,11 @@ class Watch:
             try:
                 if connection is None:
                     connection, version = self._engine.connect(), -1
-                now = connection.exec_driver_sql("PRAGMA data_version").scalar_one()
+                # On the driver's own cursor, because this is all that an idle process does.
+                now = connection.connection.cursor().execute("PRAGMA data_version").fetchone()[0]
+                quiet += 1
                 if now != version:
+                    quiet = 0
                     position = connection.exec_driver_sql("SELECT max(position) FROM entries").scalar_one()
                     version = now
                     self.advanced(position or 0)
@@ -101,7 +107,7 @@ class Watch:
                     connection.close()
                     connection = None
             with self._changed:
-                self._changed.wait_for(lambda: self._stopped, POLL_SECONDS)
+                self._changed.wait_for(lambda: self._stopped, POLL_SECONDS if quiet < _BUSY else IDLE_SECONDS)
         if connection is not None:
             connection.close()
 
