@@ -201,17 +201,16 @@ def roots(document: Mapping[str, Any], tool: ToolSpec, args: Mapping[str, object
     """
     try:
         now = datetime.fromisoformat(document["now"])
-        spent = dict(document["spent"])
-        spent["by_tool"] = _Counts(spent["by_tool"])
-        history = dict(document["history"])
-        history["settled"] = _Zeros(history.get("settled", {}))  # which older facts don't have
+        spent, history, run = document["spent"], document["history"], document.get("run", {})
+        if "purpose" not in run:  # which older facts don't have
+            run = {"purpose": "", **run}
         return {
             **document,
             "now": now,
-            "run": {"purpose": "", **document.get("run", {})},  # which older facts don't have
+            "run": run,
             **_without_barred(document),
-            "spent": spent,
-            "history": history,
+            "spent": {**spent, "by_tool": _Counts(spent["by_tool"])},
+            "history": {**history, "settled": _Zeros(history.get("settled", ()))},  # nor this
             "args": _parsed(args, tool.decimals),
             "tool": tool.seen,
         }
