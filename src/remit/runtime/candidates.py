@@ -13,7 +13,7 @@ from remit.runtime.ambient import stamp
 from remit.store.leases import Leases
 from remit.store.projections import Projections
 
-_IN_TURN: Final = 100
+_IN_TURN: Final = 25
 """Running runs that are looked at in turn at once."""
 
 
