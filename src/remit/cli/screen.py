@@ -244,7 +244,7 @@ class Reviews(App[None]):
             try:
                 with self._left():
                     edited = edited_by_hand(view)
-            except (RemitError, Exception) as error:  # noqa: BLE001 - an editor may end in any way: nothing was done
+            except Exception as error:  # noqa: BLE001 - an editor may end in any way: nothing was done
                 self.notify(escaped(str(error) or "nothing was changed"), severity="warning", markup=False)
                 return
             read = tuple(view["seen"][name] for name in view["may_edit"] if name in view["seen"])

@@ -128,7 +128,7 @@ class CounterBook:
         before = counts.head
         entries = await self._journal.read(stream, before.seq)
         if entries:
-            payloads = await self._journal.payloads(stream) if counter.sums else {}
+            payloads = await self._journal.payloads(stream, before.seq) if counter.sums else {}
             if self._counts.get(stream) is not seen or counts.head != before:
                 return  # this worker has counted meanwhile: what it knows is newer
             for entry in entries:

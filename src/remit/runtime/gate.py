@@ -173,9 +173,9 @@ class Gate:
             decided.obliged.covered,
             by.grants if by else (),
         )
+        counted = self._counted(decided.seen, call, tool, facts, verdict.outcome, body.reviews)
         # What was changed is kept in memory: a call that waits is decided again with it. It is stored under the set
         # in force, or not at all: the append fails where another one was activated just now.
-        counted = self._counted(decided.seen, call, tool, facts, verdict.outcome, body.reviews)
         written = stream.enqueue(
             draft, f"agent:{ask.agent}", body, others=(*(by.used if by else opened), *counted),
             unchanged=self._unchanged, keep=bool(edited), tries=by is not None or bool(counted),
@@ -253,8 +253,8 @@ class Gate:
         )
         # The approval is used up in the same append that records the intent: there is no second use.
         used = consume(stream, waiting) if allowed else withdraw(stream, waiting, "decided", body.reviews)
-        # An edit is kept in memory: a call that waits on is decided again with it.
         counted = self._counted(seen, call, tool.spec, facts, verdict.outcome, asked)
+        # An edit is kept in memory: a call that waits on is decided again with it.
         written = stream.enqueue(
             draft, f"agent:{ask.agent}", body, others=(*opened, *used, *counted), unchanged=self._unchanged, keep=True,
             tries=bool(counted),

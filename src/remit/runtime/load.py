@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from remit.core.entries import Payload, is_committed
 from remit.core.grants import GrantState, condition_of
 from remit.core.lifecycle import RunState, fold
@@ -9,24 +11,30 @@ from remit.core.reviews import ReviewState
 from remit.errors import Tampered, UnknownId
 from remit.store.journal import Journal
 
+_State = TypeVar("_State", RunState, ReviewState, GrantState)
+
 
 async def load_run(journal: Journal, run: str) -> RunState:
     """Returns the run's state. Raises UnknownId, or Tampered where the journal doesn't add up."""
-    state = fold(await journal.read(f"run/{run}"))
-    if state is None:
-        raise UnknownId(f"there is no run `{run}` in this store: `remit runs list` names them")
-    if not isinstance(state, RunState):
-        raise Tampered(f"run/{run} does not hold a run")
-    return state
+    return await _load(journal, "run", run, RunState, "`remit runs list` names them")
 
 
 async def load_review(journal: Journal, review: str) -> ReviewState:
     """Returns the review's state. Raises UnknownId, or Tampered."""
-    state = fold(await journal.read(f"review/{review}"))
+    return await _load(journal, "review", review, ReviewState, "`remit review list` names the open ones")
+
+
+async def load_grant(journal: Journal, grant: str) -> GrantState:
+    """Returns the grant's state. Raises UnknownId, or Tampered."""
+    return await _load(journal, "grant", grant, GrantState, "`remit grant list` names them")
+
+
+async def _load(journal: Journal, what: str, id: str, kind: type[_State], remedy: str) -> _State:
+    state = fold(await journal.read(f"{what}/{id}"))
     if state is None:
-        raise UnknownId(f"there is no review `{review}` in this store: `remit review list` names the open ones")
-    if not isinstance(state, ReviewState):
-        raise Tampered(f"review/{review} does not hold a review")
+        raise UnknownId(f"there is no {what} `{id}` in this store: {remedy}")
+    if not isinstance(state, kind):
+        raise Tampered(f"{what}/{id} does not hold a {what}")
     return state
 
 
@@ -34,16 +42,6 @@ async def load_reviews(journal: Journal, state: RunState) -> dict[str, ReviewSta
     """Returns the reviews of the run's calls, by id."""
     wanted = {review for call in state.calls.values() for review in call.reviews}
     return {review: await load_review(journal, review) for review in sorted(wanted)}
-
-
-async def load_grant(journal: Journal, grant: str) -> GrantState:
-    """Returns the grant's state. Raises UnknownId, or Tampered."""
-    state = fold(await journal.read(f"grant/{grant}"))
-    if state is None:
-        raise UnknownId(f"there is no grant `{grant}` in this store: `remit grant list` names them")
-    if not isinstance(state, GrantState):
-        raise Tampered(f"grant/{grant} does not hold a grant")
-    return state
 
 
 async def condition_payload(journal: Journal, review: ReviewState) -> Payload | None:

@@ -33,7 +33,7 @@ _STREAMS = "SELECT name FROM streams WHERE substr(name, 1, length(?)) = ? ORDER 
 _STREAMS_SINCE = "SELECT id, name FROM streams WHERE id > ? AND substr(name, 1, length(?)) = ? ORDER BY id"
 _PAYLOADS = (
     "SELECT seq, path, salt, value FROM payloads JOIN streams ON streams.id = payloads.stream_id "
-    "WHERE streams.name = ? ORDER BY seq, path"
+    "WHERE streams.name = ? AND seq > ? ORDER BY seq, path"
 )
 _PAYLOADS_BETWEEN = (
     "SELECT streams.name, payloads.seq, path, salt, value FROM entries "
@@ -148,13 +148,13 @@ class Journal:
         """Returns number and name of the streams that begin with `prefix` and came after number `number`."""
         return [(row[0], row[1]) for row in await self._rows(_STREAMS_SINCE, number, prefix, prefix)]
 
-    async def payloads(self, stream: str) -> dict[tuple[int, str], Payload]:
-        """Returns the stream's payloads by entry number and path; erased ones are not among them.
+    async def payloads(self, stream: str, after: int = -1) -> dict[tuple[int, str], Payload]:
+        """Returns the payloads of the stream's entries past number `after`, by that and path, without erased ones.
 
         They are as stored: `payloads.open_payload` checks one against its commitment.
         """
         found = {}
-        for seq, path, salt, value in await self._rows(_PAYLOADS, stream):
+        for seq, path, salt, value in await self._rows(_PAYLOADS, stream, after):
             place = f"{stream}#{seq} {path}"
             found[seq, path] = Payload(stream, seq, path, _bytes(salt, place), _bytes(value, place))
         return found
