@@ -47,7 +47,7 @@ async def test_only_what_something_happened_to_is_looked_at_and_the_others_in_tu
         ruled = next((run, review) for run, review in runs if run == ids[7])
         await world.rule(ruled[1])
         assert await looking.next(world.clock.now()) == [ruled[0], *ids[:3]]
-        looking.is_busy(ruled[0])
+        looking.look_later(ruled[0])
         assert (await looking.next(world.clock.now()))[0] == ruled[0]
         assert await looking.next(world.clock.now()) == ids[6:9]
         world.clock.advance(3600)

@@ -328,7 +328,7 @@ class Runtime:
             return False
         if await self._is_free(run):
             return True
-        self._candidates.is_busy(run)
+        self._candidates.look_later(run)
         return False
 
     async def _has_work(self, graph: Graph, state: RunState) -> bool:

@@ -30,7 +30,7 @@ class Candidates:
         """Whether every running run has been looked at once."""
 
     async def next(self, now: datetime) -> list[str]:
-        """Returns runs to look at, each once; those that others drive stay for later, by `is_busy`."""
+        """Returns runs to look at, each once; `look_later` keeps one for the next time."""
         position, touched = await self._projections.touched(self._seen)
         self._seen = position
         found = dict.fromkeys(self._busy)
@@ -43,6 +43,6 @@ class Candidates:
         self.all_seen = self.all_seen or not self._turn
         return list(found | dict.fromkeys(turn))
 
-    def is_busy(self, run: str) -> None:
+    def look_later(self, run: str) -> None:
         """Says that another worker drives it: what woke this one may come too late for that one."""
         self._busy.add(run)

@@ -133,7 +133,7 @@ class RunStream:
             JournalError: the entry is too large; nothing was changed.
         """
         sealed, entry = draft.write(actor, body)
-        before = self.state, dict(self.reviews)
+        before = self.state, dict(self.reviews) if tries else {}
         state = apply(self.state, entry)
         if not isinstance(state, RunState):
             raise JournalError(f"{self.name} does not hold a run")
@@ -141,7 +141,7 @@ class RunStream:
         for name, other in streams.items():
             family, _, id = name.partition("/")
             if family != "review":
-                continue  # a grant's state is its book's
+                continue  # a grant's or a counter's state is its book's
             review = apply(self.reviews.get(id), unseal(other.bytes))
             if isinstance(review, ReviewState):
                 self.reviews[id] = review
