@@ -294,6 +294,7 @@ def test_the_table_of_json_keys_is_what_the_commands_print(
     hook = '[channels.hook]\nkind = "command"\ncommand = ["true"]\n'
     Path("remit.toml").write_text(f"{settings}\n{hook}", encoding="utf-8")
     assert remit("keys new", "example.com/notes") and remit("keys rotate") and remit("keys list")
+    assert remit("store info")
     CliRunner().invoke(cli.cli, ["notify", "--once"])
     run = str(remit("run", "--input", "topic=tea")[0]["run"])
     CliRunner().invoke(cli.cli, ["run", "--input", "topic=mint"])

@@ -616,7 +616,7 @@ async def test_an_export_of_one_run_has_all_that_it_takes_to_check_it(tmp_path: 
 
     await _make(tmp_path)
     world_url = f"sqlite:///{tmp_path / 'remit.db'}"
-    async with await Journal.open(world_url) as journal:
+    async with await Journal.open(world_url, keys=tmp_path / "keys") as journal:
         runs = [name[4:] for name in await journal.streams("run/")]
         for run in runs:
             out = tmp_path / f"only-{run}"

@@ -16,6 +16,7 @@
     |   |-- Conflict           somebody else appended first
     |   |-- TooLarge           more than an entry holds
     |   |-- Tampered           what is stored isn't what was hashed
+    |   |-- NotAuthentic       the store's journal key isn't here, or didn't write what is in the store
     |   `-- NewerJournal       written by a version of Remit that this one can't read
     |-- CallError              raised inside an agent by `ctx.call`
     |   |-- InvalidArguments   the arguments don't fit the tool's schema
@@ -135,6 +136,10 @@ class TooLarge(JournalError):
 
 class Tampered(JournalError):
     """What is stored isn't what was hashed."""
+
+
+class NotAuthentic(JournalError):
+    """The store's journal key isn't here, or the store isn't the one that was written with it: nothing runs on it."""
 
 
 class NewerJournal(JournalError):

@@ -21,7 +21,7 @@ from remit.core.canonical import canonical, commitment, plain
 from remit.core.decide import Approval, Verdict
 from remit.core.entries import Entry, Head, Outcome, follow, unseal
 from remit.core.grants import GrantState
-from remit.core.judging import Judged, Standing, is_asked_by, judge
+from remit.core.judging import Judged, Standing, is_asked_by, judge, passed
 from remit.core.lifecycle import CallState, CallStatus, RunState, RunStatus, State, apply
 from remit.core.merkle import Frontier
 from remit.core.notes import VerifierKey
@@ -417,9 +417,38 @@ class _Verifier:
                 self._bad(place, "it was run again by guess: neither its tool nor a person permits that")
             if body.key != call.key:
                 self._bad(place, "it was run again with another idempotency key")
+            if body.verdict is not None:
+                self._once_more(place, entry, state, call, body.verdict, values, ruled=body.because == "ruled")
+                if body.verdict.outcome is not Outcome.ALLOW:
+                    self._bad(place, "it was run again, and the policies did not allow that")
         elif isinstance(body, e.CallSettled):
-            self._settled(place, before.calls[body.id], body, values)
+            call = before.calls[body.id]
+            if body.verdict is not None:
+                ruled = call.status is CallStatus.IN_DOUBT
+                self._once_more(place, entry, state, call, body.verdict, values, ruled=ruled)
+                if body.ok or body.verdict.outcome is not Outcome.DENY:
+                    self._bad(place, "it says that it was not run again, and its verdict or its result says otherwise")
+            self._settled(place, call, body, values)
             self._args.get(entry.stream, {}).pop(body.id, None)
+
+    def _once_more(
+        self, place: str, entry: Entry, run: RunState, call: CallState, said: e.VerdictRecord,
+        values: Mapping[str, bytes], *, ruled: bool,
+    ) -> None:  # fmt: skip
+        """Decides again whether a call in doubt might be run again."""
+        self._policies.decided(place, run.started, run.worker, entry.at, said)
+        args, record = self._args.get(entry.stream, {}).get(call.id), call.current
+        if record is None:
+            return
+        reviews = [self._states.get(f"review/{id}") for id in call.reviews] if ruled else []
+        also = [hit for one in reviews if isinstance(one, ReviewState) for hit in one.opened.disclosed]
+        approval = passed(call.verdict, also)
+
+        def decided(tool: ToolSpec, facts: Document, policies: PolicySet) -> Verdict:
+            return decide_approved(tool, facts, args or {}, policies, approval)
+
+        key = call.key if said.outcome is Outcome.ALLOW else ""
+        self._decided(place, record, args, said, key, values, decided)
 
     def _taken(self, place: str, run: RunState, body: e.RunVouched) -> None:
         """Checks that somebody who might has said what the run takes into account."""
@@ -529,7 +558,7 @@ class _Verifier:
         return spec.probe if because == "probe" else because == "repeat" and spec.repeat is not Repeat.ONCE
 
     def _settled(self, place: str, call: CallState, body: e.CallSettled, values: Mapping[str, bytes]) -> None:
-        if call.status is CallStatus.IN_DOUBT and not body.ok:
+        if (call.status is CallStatus.IN_DOUBT or body.verdict is not None) and not body.ok:
             return  # given up: there was no further effect
         self._done.effects += 1
         digest = call.current.digest if call.current else ""

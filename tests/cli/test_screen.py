@@ -43,7 +43,7 @@ async def waiting(world: World, *whats: str) -> list[str]:
 
 
 async def on_screen(world: World, play: Callable[[Pilot[Any], Reviews], Awaitable[None]]) -> None:
-    async with await Journal.open(world.url) as journal:
+    async with await Journal.open(world.url, keys=world.keys) as journal:
         app = Reviews(journal, Reviewer("ann"), world.clock)
         async with app.run_test(size=(140, 60)) as pilot:
             await until(pilot, lambda: app.query_one("#queue", DataTable).row_count > 0)

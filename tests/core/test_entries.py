@@ -229,6 +229,7 @@ def test_every_field_that_is_a_commitment_is_found_by_its_path() -> None:
         "run.finished": {"/output"},
         "counter.counted": {"/amount"},
         "store.counting_begun": {"/secret"},
+        "store.adopted": {"/reason"},
         "task.finished": {"/output", "/error"},
         "call.decided": {
             "/args/a",
@@ -243,7 +244,8 @@ def test_every_field_that_is_a_commitment_is_found_by_its_path() -> None:
         "call.rejected": {"/args", "/error"},
         "call.decided_again": {"/edited/a", "/edited/b", "/facts", "/reasons"},
         "call.answered": {"/result"},
-        "call.settled": {"/result", "/error", "/findings", "/original"},
+        "call.settled": {"/result", "/error", "/findings", "/original", "/facts", "/reasons"},
+        "call.intended_again": {"/facts", "/reasons"},
         "flow.vouched": {"/source", "/reason"},
         "review.opened": {"/shown"},
         "review.commented": {"/comment"},

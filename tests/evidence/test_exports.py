@@ -41,7 +41,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
 
 @pytest.fixture
 def vault(lived: tuple[Path, list[str]], tmp_path: Path) -> Vault:
-    shutil.copytree(lived[0], tmp_path / "vault")
+    shutil.copytree(lived[0], tmp_path / "vault", ignore=shutil.ignore_patterns("*.mark"))
     made = Vault(tmp_path / "vault", seed=7)
     return made.policy({"id": "small", "allow": "args.amount < 5"}, escalate="args.amount == 7", deny="args.amount > 7")
 
@@ -106,7 +106,7 @@ async def test_a_journal_that_was_changed_is_not_exported(vault: Vault, what: st
 async def test_runs_are_chosen_by_what_is_said_of_them(
     vault: Vault, runs: list[str], selection: Runs, expected: str
 ) -> None:
-    async with await Journal.open(vault.url) as journal:
+    async with await Journal.open(vault.url, keys=vault.keys) as journal:
         assert list(await select_runs(journal, selection)) == [runs[int(number)] for number in expected]
 
 
@@ -211,7 +211,7 @@ def in_store(vault: Vault, value: str) -> list[str]:
 
 
 async def gone(vault: Vault, selection: Selection) -> list[tuple[str, str]]:
-    async with await Journal.open(vault.url) as journal:
+    async with await Journal.open(vault.url, keys=vault.keys) as journal:
         found = await erase(journal, vault.clock, selection, by="ann", reason="asked for")
         assert in_store(vault, "nothing of this") == []
         return [(payload.stream, payload.path) for payload in found]
@@ -223,7 +223,7 @@ async def test_what_was_erased_is_in_no_file_of_the_store_and_all_that_was_prove
     before = await vault.out("before")
     held = (before / "checkpoint").read_text(encoding="utf-8")
     assert in_store(vault, IBAN)
-    async with await Journal.open(vault.url) as journal:
+    async with await Journal.open(vault.url, keys=vault.keys) as journal:
         await erase(journal, vault.clock, Selection(subject=IBAN), by="ann", reason="article 17")
         assert in_store(vault, IBAN) == []  # while it is open, and so with the log beside it
     assert in_store(vault, IBAN) == []
@@ -263,7 +263,7 @@ async def test_a_run_a_call_or_a_pointer_is_erased_and_nothing_else(vault: Vault
 
 @pytest.mark.parametrize("reason", ["", "  "])
 async def test_an_erasure_without_a_reason_or_without_a_selection_is_refused(vault: Vault, reason: str) -> None:
-    async with await Journal.open(vault.url) as journal:
+    async with await Journal.open(vault.url, keys=vault.keys) as journal:
         with pytest.raises(BadInput, match="reason"):
             await erase(journal, vault.clock, Selection(subject=IBAN), by="ann", reason=reason)
         with pytest.raises(BadInput, match="erase what"):
@@ -306,7 +306,7 @@ async def test_who_still_reads_the_store_is_named_where_the_log_can_not_be_empti
 
 
 async def test_a_trace_says_who_asked_what_was_seen_decided_approved_and_done(vault: Vault, runs: list[str]) -> None:
-    async with await Journal.open(vault.url) as journal:
+    async with await Journal.open(vault.url, keys=vault.keys) as journal:
         (row,) = await trace(journal, runs[2], "work#1")
         assert (row["principal"], row["tool"], row["args"]["what"]) == ("me", "act", IBAN)
         assert [review["ruling"]["reviewer"] for review in row["approvals"]] == ["ann"]
@@ -317,7 +317,7 @@ async def test_a_trace_says_who_asked_what_was_seen_decided_approved_and_done(va
 
 
 async def test_a_proof_verifies_with_the_key_and_the_entry_alone(vault: Vault, runs: list[str]) -> None:
-    async with await Journal.open(vault.url) as journal:
+    async with await Journal.open(vault.url, keys=vault.keys) as journal:
         text = await prove(journal, runs[2], "work#1")
         keys = [known.key for known in await vault.ring.known(journal)]
         index, proof, note = parse_proof(text)
@@ -333,7 +333,7 @@ async def test_a_proof_verifies_with_the_key_and_the_entry_alone(vault: Vault, r
 async def test_a_call_that_no_checkpoint_covers_has_no_proof(tmp_path: Path) -> None:
     vault = Vault(tmp_path / "keyless")
     (run,) = await vault.live([1])
-    async with await Journal.open(vault.url) as journal:
+    async with await Journal.open(vault.url, keys=vault.keys) as journal:
         with pytest.raises(BadInput, match="no checkpoint covers"):
             await prove(journal, run, "work#0")
 

@@ -57,7 +57,7 @@ def vault(tmp_path_factory: pytest.TempPathFactory) -> Vault:
 async def view(vault: Vault, form: str, withhold: tuple[str, ...] = ()) -> bytes:
     out = vault.folder / f"view.{form}"
     out.unlink(missing_ok=True)
-    async with await Journal.open(vault.url) as journal:
+    async with await Journal.open(vault.url, keys=vault.keys) as journal:
         request = Request("2026-01-05T10:00:00.000000Z", "operator:tester", withhold=withholding(withhold))
         assert await export_view(journal, out, form, request) == 7
         with pytest.raises(BadInput, match="there already"):

@@ -43,7 +43,9 @@ async def test_a_new_key_is_a_file_for_its_owner_only_and_an_entry_with_its_publ
         key = await vault.key()
     finally:
         os.umask(before)
-    (path,) = vault.keys.iterdir()
+    assert stat.S_IMODE(vault.keys.stat().st_mode) == 0o700
+    (path,) = vault.keys.glob("*.key")
+    assert all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in vault.keys.iterdir())
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert signer(vault).verifier == key
     (entry,) = await vault.entries("store")
@@ -54,10 +56,10 @@ async def test_a_new_key_is_a_file_for_its_owner_only_and_an_entry_with_its_publ
 
 async def test_rotating_keeps_the_name_retires_the_key_before_and_what_it_signed_still_holds(vault: Vault) -> None:
     with pytest.raises(BadInput, match="no key to rotate"):
-        async with await Journal.open(vault.url) as journal:
+        async with await Journal.open(vault.url, keys=vault.keys) as journal:
             await vault.ring.rotate(journal, vault.clock, "operator:me", "")
     first = await vault.key()
-    async with await Journal.open(vault.url) as journal:
+    async with await Journal.open(vault.url, keys=vault.keys) as journal:
         integrator = Integrator(journal)
         signing = await vault.ring.signer(journal)
         assert signing is not None
@@ -80,14 +82,14 @@ async def test_rotating_keeps_the_name_retires_the_key_before_and_what_it_signed
 async def test_a_name_that_a_note_can_not_have_is_bad_input(vault: Vault, name: str) -> None:
     with pytest.raises(BadInput, match="key name"):
         await vault.key(name)
-    assert not vault.keys.exists()
+    assert not list(vault.keys.glob("*.key"))
 
 
 async def test_a_file_that_is_not_the_private_half_is_named_and_nothing_of_it_is_shown(vault: Vault) -> None:
     await vault.key()
     other = Vault(vault.folder / "other", seed=1)
     await other.key()
-    path, foreign = next(vault.keys.iterdir()), next(other.keys.iterdir()).read_text(encoding="utf-8")
+    path, foreign = next(vault.keys.glob("*.key")), next(other.keys.glob("*.key")).read_text(encoding="utf-8")
     own = path.read_text(encoding="utf-8")
     for text in (
         foreign.encode(),
@@ -97,7 +99,7 @@ async def test_a_file_that_is_not_the_private_half_is_named_and_nothing_of_it_is
         b"\xff" + own.encode(),
     ):
         path.write_bytes(text)
-        async with await Journal.open(vault.url) as journal:
+        async with await Journal.open(vault.url, keys=vault.keys) as journal:
             with pytest.raises(BadInput) as caught:
                 await vault.ring.signer(journal)
         shown = f"{caught.value!r} {caught.value.__cause__!r}"
@@ -105,15 +107,16 @@ async def test_a_file_that_is_not_the_private_half_is_named_and_nothing_of_it_is
             assert not any(secret[at : at + 8] in shown for at in range(len(secret) - 8)), text
     path.unlink()
     path.mkdir()
-    async with await Journal.open(vault.url) as journal:
+    async with await Journal.open(vault.url, keys=vault.keys) as journal:
         assert await vault.ring.signer(journal) is None
 
 
 async def test_a_folder_that_can_not_be_written_is_bad_input_and_no_key_is_recorded(vault: Vault) -> None:
-    vault.keys.write_text("a file", encoding="utf-8")
-    with pytest.raises(BadInput, match="can't be written"):
-        await vault.key()
-    assert await vault.entries("store") == []
+    async with await Journal.open(vault.url) as journal:
+        vault.keys.write_text("a file", encoding="utf-8")
+        with pytest.raises(BadInput, match="can't be written"):
+            await vault.ring.new(journal, vault.clock, "operator:tester", NAME)
+        assert await journal.read("store") == []
 
 
 # --- when checkpoints are made ----------------------------------------------------------------------------
@@ -122,7 +125,7 @@ async def test_a_folder_that_can_not_be_written_is_bad_input_and_no_key_is_recor
 async def test_a_checkpoint_is_made_at_a_runs_end_and_at_an_export(vault: Vault) -> None:
     await vault.key()
     await vault.live([1])
-    async with await Journal.open(vault.url) as journal:
+    async with await Journal.open(vault.url, keys=vault.keys) as journal:
         note = await Integrator(journal).latest()
         assert note is not None
         assert size_of(note) == await journal.position()
@@ -135,7 +138,7 @@ async def test_a_checkpoint_is_made_at_a_runs_end_and_at_an_export(vault: Vault)
 
 async def test_without_a_key_there_is_none(vault: Vault) -> None:
     await vault.live([1])
-    async with await Journal.open(vault.url) as journal:
+    async with await Journal.open(vault.url, keys=vault.keys) as journal:
         assert await Integrator(journal).latest() is None
 
 
@@ -154,7 +157,7 @@ async def test_a_checkpoint_is_made_after_so_many_entries_or_so_long_after_one(
 ) -> None:
     await vault.key()
     anchor = vault.folder / "anchor"
-    async with await Journal.open(vault.url) as journal:
+    async with await Journal.open(vault.url, keys=vault.keys) as journal:
         made: asyncio.Queue[int] = asyncio.Queue()
         checkpoints = Checkpoints(journal, vault.ring, vault.clock, str(anchor))
         real = checkpoints.make
@@ -229,7 +232,7 @@ async def test_a_store_that_goes_on_is_taken_and_its_anchor_moves_with_it(anchor
     await starts(anchored)
     await anchored.live([1])
     await starts(anchored)
-    async with await Journal.open(anchored.url) as journal:
+    async with await Journal.open(anchored.url, keys=anchored.keys) as journal:
         await anchored.ring.rotate(journal, anchored.clock, "operator:me", "")
     await anchored.live([1])
     await starts(anchored)
@@ -256,6 +259,8 @@ async def test_a_store_that_its_anchor_contradicts_is_refused_at_start(anchored:
             await other.key()
             await other.live([1, 1, 1, 1, 7])
             shutil.copy(other.path, anchored.path)
+            shutil.copytree(other.keys, anchored.keys, dirs_exist_ok=True)
+    anchored.forget_marks()
     with pytest.raises(Tampered):
         await starts(anchored)
 
@@ -264,7 +269,7 @@ async def test_a_store_rewritten_below_its_stored_subtrees_is_refused_at_start(t
     """A full tile's hash is kept beside the entries, where the attacker leaves it as it was."""
     vault = Vault(tmp_path, anchor=str(tmp_path / "anchor"))
     await vault.key()
-    async with await Journal.open(vault.url) as journal:
+    async with await Journal.open(vault.url, keys=vault.keys) as journal:
         await grow(journal, 300)
         await Checkpoints(journal, vault.ring, vault.clock, vault.anchor).make()
     await starts(vault)

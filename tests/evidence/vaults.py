@@ -47,7 +47,7 @@ class Vault(World):
         )  # fmt: skip
 
     async def key(self, name: str = NAME) -> VerifierKey:
-        async with await Journal.open(self.url) as journal:
+        async with await Journal.open(self.url, keys=self.keys) as journal:
             return await self.ring.new(journal, self.clock, "operator:tester", name)
 
     async def live(self, amounts: Sequence[int] = (1, 9, 7), what: str = IBAN, result: str = "paid") -> list[str]:
@@ -73,7 +73,7 @@ class Vault(World):
     async def out(self, name: str = "out", runs: Sequence[str] | None = None, **options: Any) -> Path:
         """Exports as the command line does."""
         rules = options.pop("withhold", ())
-        async with await Journal.open(self.url) as journal:
+        async with await Journal.open(self.url, keys=self.keys) as journal:
             request = bundle.Request(
                 stamp(self.clock.now()), "operator:tester", runs, await self.ring.signer(journal),
                 [known.key for known in await self.ring.known(journal)], options.pop("held", ""), withholding(rules),

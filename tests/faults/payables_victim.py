@@ -85,7 +85,7 @@ def acknowledge(file: Path) -> None:
 async def live(folder: Path) -> dict[str, Any]:
     """Starts the run, or goes on with it; everything that waits is ruled on; returns the end."""
     store = f"sqlite:///{folder / 'remit.db'}"
-    async with Runtime(GRAPH, store=store, policies=ROOT / "policies") as runtime:
+    async with Runtime(GRAPH, store=store, policies=ROOT / "policies", keys=folder / "keys") as runtime:
         runs = await runtime.journal.streams("run/")
         run = runs[0][4:] if runs else await runtime.start(GRAPH, {"invoices": str(INVOICES)}, principal="acme")
         while (report := await runtime.resume(run)).status == "waiting":
@@ -98,7 +98,7 @@ async def live(folder: Path) -> dict[str, Any]:
 
 async def survey(folder: Path, end: dict[str, Any]) -> dict[str, Any]:
     """Looks at what is left, as an outsider: the ledger, the journal, an export of it."""
-    async with await Journal.open(f"sqlite:///{folder / 'remit.db'}") as journal:
+    async with await Journal.open(f"sqlite:///{folder / 'remit.db'}", keys=folder / "keys") as journal:
         await write_bundle(journal, folder / "bundle", stamp(System().now()))
     found = verify(folder / "bundle")
     with closing(sqlite3.connect(folder / "remit.db")) as connection:

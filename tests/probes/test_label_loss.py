@@ -32,7 +32,13 @@ def letter() -> str:
 def flowing(world: World, graph: Graph, worker: str = "", *, jump: bool = False) -> Runtime:
     world.clock = VirtualClock(jump=jump)  # a clock that jumps runs out of a tool's time on a busy machine
     return Runtime(
-        graph, store=world.url, policies=world.policies, ambient=world.clock, worker=worker or "one", packs=["flow"]
+        graph,
+        store=world.url,
+        keys=world.keys,
+        policies=world.policies,
+        ambient=world.clock,
+        worker=worker or "one",
+        packs=["flow"],
     )
 
 

@@ -58,7 +58,7 @@ class Acts(Vault):
         review: str = "", graph: Graph | None = None,
     ) -> Activated:  # fmt: skip
         """Somebody activates a set, from a process of their own."""
-        async with await Journal.open(self.url) as journal:
+        async with await Journal.open(self.url, keys=self.keys) as journal:
             ring = self.ring
             trusted = [known.key for known in await ring.known(journal) if known.here]
             asked = Asked(by, reason, ["~ something"], {"decisions": 3, "newly_denied": 1})
@@ -67,7 +67,7 @@ class Acts(Vault):
 
     async def forged(self, change: Any, sign: bool = True) -> None:
         """Appends an activation as somebody does who can write to the store: a copy of the newest, changed."""
-        async with await Journal.open(self.url) as journal:
+        async with await Journal.open(self.url, keys=self.keys) as journal:
             entries = await journal.read("policy")
             last = next(entry for entry in reversed(entries) if isinstance(entry.body, PolicyActivated))
             body = change(last.body)
@@ -80,14 +80,14 @@ class Acts(Vault):
             await journal.append(Append((seal("policy", head, stamp(self.clock.now()), "operator:eve", body),)))
 
     async def state_of(self, review: str) -> ReviewState:
-        async with await Journal.open(self.url) as journal:
+        async with await Journal.open(self.url, keys=self.keys) as journal:
             return await load_review(journal, review)
 
     async def policy_entries(self) -> list[Entry]:
         return await self.entries("policy")
 
     async def revision(self) -> int:
-        async with await Journal.open(self.url) as journal:
+        async with await Journal.open(self.url, keys=self.keys) as journal:
             force = await look(journal)
             return force.activated.revision if force.activated else 0
 

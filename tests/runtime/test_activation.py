@@ -163,7 +163,7 @@ async def test_an_activation_that_is_overtaken_is_told_so(acts: Acts, monkeypatc
 
 async def test_who_looked_at_the_differences_from_a_set_that_is_not_in_force_any_more_is_told_so(acts: Acts) -> None:
     await acts.activates(ALL)
-    async with await Journal.open(acts.url) as journal:
+    async with await Journal.open(acts.url, keys=acts.keys) as journal:
         seen = await look(journal)
         await acts.activates(NONE, by="otto")
         signer = await acts.ring.signer(journal)
@@ -264,7 +264,7 @@ async def test_an_agent_that_swallows_everything_does_not_outlive_the_end_of_its
 async def test_a_key_that_is_not_trusted_or_retired_activates_nothing(acts: Acts, tmp_path: Path) -> None:
     mine = await acts.activates(SOME)
     theirs = SignerKey("example.com/eve", b"e" * 32)
-    async with await Journal.open(acts.url) as journal:
+    async with await Journal.open(acts.url, keys=acts.keys) as journal:
         # Whoever can write to the store can add a key to the journal; the worker's own folder doesn't have it.
         from remit.core.entries import KeyAdded
         from remit.runtime.stream import Draft
@@ -277,10 +277,10 @@ async def test_a_key_that_is_not_trusted_or_retired_activates_nothing(acts: Acts
     async with runtime_of(acts, acts.graph, policy_keys=[str(theirs.verifier)]) as runtime:
         assert runtime.policies.digest != mine.digest  # who names that key trusts it
     with pytest.raises(SettingsError, match="policy_keys"):
-        async with await Journal.open(acts.url) as journal:
+        async with await Journal.open(acts.url, keys=acts.keys) as journal:
             signer = await acts.ring.signer(journal)
             await activate(journal, acts.clock, signer, [theirs.verifier], acts.candidate(ALL), Asked("o", "so"))
-    async with await Journal.open(acts.url) as journal:
+    async with await Journal.open(acts.url, keys=acts.keys) as journal:
         old = await acts.ring.signer(journal)
         assert old is not None
         await acts.ring.rotate(journal, acts.clock, "operator:olga", "lost")
@@ -354,7 +354,7 @@ async def test_where_the_set_in_force_says_so_an_activation_takes_an_approval_of
         await acts.activates(guarded(2, allow="args.amount < 5"), by="ann", review=asked.review)
     done = await acts.activates(guarded(2, allow="true", deny="true"), by="olga", reason="other words")
     assert (done.status, done.revision, done.review) == ("activated", 2, asked.review)
-    async with await Journal.open(acts.url) as journal:
+    async with await Journal.open(acts.url, keys=acts.keys) as journal:
         row = (await policy_log(journal))[-1]
     # Who asked, and why, is what the reviewers saw, whoever typed the command in the end.
     assert (row["by"], row["reason"], row["reviewers"]) == ("ann", "because", ["bob", "cy"])
@@ -598,7 +598,7 @@ async def test_the_log_says_who_changed_what_when_why_and_with_what_effect(acts:
     assert (await runs(acts)).status == "done"
     await acts.activates(SOME, by="olga", reason="limits")
     await acts.forged(lambda body: body)
-    async with await Journal.open(acts.url) as journal:
+    async with await Journal.open(acts.url, keys=acts.keys) as journal:
         loaded, activated, forged = await policy_log(journal)
         texts = await texts_of(journal, activated["digest"])
     assert (loaded["what"], loaded["revision"], loaded["actor"]) == ("loaded", 0, "tester")

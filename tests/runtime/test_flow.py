@@ -34,7 +34,13 @@ def world(tmp_path: Path) -> World:
 
 def flowing(world: World, *graphs: Graph, worker: str = "") -> Runtime:
     return Runtime(
-        *graphs, store=world.url, policies=world.policies, ambient=world.clock, worker=worker, packs=["flow"]
+        *graphs,
+        store=world.url,
+        keys=world.keys,
+        policies=world.policies,
+        ambient=world.clock,
+        worker=worker,
+        packs=["flow"],
     )
 
 
@@ -83,7 +89,7 @@ async def test_what_the_principal_says_is_done_and_what_a_letter_says_waits(worl
         report = await runtime.run(graph, "Pay DE89 3704 0044 0532 0130 00, then read the letter", principal="me")
     assert report.status == "waiting" and paid == [GOOD]
     (review,) = report.reviews
-    async with await Journal.open(world.url) as journal:
+    async with await Journal.open(world.url, keys=world.keys) as journal:
         shown = plain((await journal.payloads(f"review/{review}"))[0, "/shown"].value)
     assert shown["reasons"] == [
         f"iban isn't the principal's word: `{EVIL}` was read from the result of read_letter (call work#1)."

@@ -97,12 +97,12 @@ async def granted(
 
 
 async def state_of(world: World, grant: str) -> GrantState:
-    async with await Journal.open(world.url) as journal:
+    async with await Journal.open(world.url, keys=world.keys) as journal:
         return await load_grant(journal, grant)
 
 
 async def revoked(world: World, grant: str, by: str, reason: str = "enough") -> GrantState:
-    async with await Journal.open(world.url) as journal:
+    async with await Journal.open(world.url, keys=world.keys) as journal:
         return await revoke(journal, world.clock, grant, by, Pen(by), reason)
 
 
@@ -157,7 +157,7 @@ async def test_every_use_is_an_entry_in_the_append_of_the_intent_and_the_verdict
     assert (used.number, used.run, used.call, used.digest) == (1, report.run, decided.call.id, decided.call.digest)
     query = "SELECT kind FROM entries WHERE kind IN ('call.decided', 'grant.used', 'call.settled') ORDER BY position"
     assert [row[0] for row in world.look(query)][-3:] == ["call.decided", "grant.used", "call.settled"]
-    async with await Journal.open(world.url) as journal:
+    async with await Journal.open(world.url, keys=world.keys) as journal:
         (row,) = await trace(journal, report.run)
         assert row["grants"] == [grant]
         assert row["facts"]["approval"] == {"given": True, "reviewers": ["ann"]}
@@ -455,7 +455,7 @@ async def test_the_arguments_that_a_grant_compares_with_are_in_no_entry_and_can_
     assert (await shop.run(200, what=secret)).status == "done"
     assert not [row for row in world.look("SELECT bytes FROM entries") if secret.encode() in row[0]]
     await world.holds()
-    async with await Journal.open(world.url) as journal:
+    async with await Journal.open(world.url, keys=world.keys) as journal:
         for number, rules in enumerate((["/args/what", "/result", "/output"], ["/grant"])):
             out = world.folder / f"withheld-{number}"
             request = Request(stamp(world.clock.now()), "operator:t", withhold=withholding(rules))
@@ -476,7 +476,7 @@ async def test_a_bundle_of_one_run_has_the_grant_and_its_review_and_both_verifie
     await shop.run(300)
     await revoked(world, grant, "bob")
     out = world.folder / "one"
-    async with await Journal.open(world.url) as journal:
+    async with await Journal.open(world.url, keys=world.keys) as journal:
         await write_bundle(journal, out, stamp(world.clock.now()), [report.run])
     found = verify(out)
     assert found.ok, found.problems
@@ -591,7 +591,7 @@ async def test_a_backtest_of_the_set_in_force_finds_no_difference_in_calls_that_
     await shop.run(200)
     await shop.run(501)
     texts = {path.name: path.read_text() for path in world.policies.iterdir()}
-    async with await Journal.open(world.url) as journal:
+    async with await Journal.open(world.url, keys=world.keys) as journal:
         for files, same in ((texts, 4), ({**texts, "main.yaml": texts["main.yaml"].replace(">= 10", ">= 1")}, 4)):
 
             def play(loaded: Any, rows: Any, files: Any = files) -> Any:

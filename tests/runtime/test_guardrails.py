@@ -60,7 +60,7 @@ async def reads(ctx: Context) -> dict[str, str]:
 
 
 async def payload(world: World, run: str, path: str) -> Any:
-    async with await Journal.open(world.url) as journal:
+    async with await Journal.open(world.url, keys=world.keys) as journal:
         found = [one_.value for (_, at), one_ in (await journal.payloads(f"run/{run}")).items() if at == path]
     return json.loads(found[0]) if found else None
 
@@ -114,7 +114,7 @@ async def test_a_detector_that_takes_too_long_is_an_error(world: World) -> None:
     guard(world, {"detector": "mine", "arguments": [""], "milliseconds": 5})
     world.policy({"id": "good", "allow": "!findings.mine.bad"})
     graph = Graph("app", [Task("work", asks)], tools=[query], detectors=[Detector("mine", Facts, hangs)])
-    async with Runtime(graph, store=world.url, policies=world.policies, ambient=System()) as runtime:
+    async with Runtime(graph, store=world.url, keys=world.keys, policies=world.policies, ambient=System()) as runtime:
         report = await runtime.run("app", "x", principal="ann")
         go_on.set()
     assert "denied" in str(report.output)
@@ -137,7 +137,7 @@ async def test_a_masked_result_that_is_to_be_kept_is_kept_apart_and_never_export
     async with world.runtime(one(reads, customer)) as runtime:
         report = await runtime.run("app", principal="ann")
     assert (await payload(world, report.run, "/original"))["card"] == CARD
-    async with await Journal.open(world.url) as journal:
+    async with await Journal.open(world.url, keys=world.keys) as journal:
         assert await original_result(journal, report.run, "work#0") == {
             "name": "Ann",
             "card": CARD,

@@ -287,7 +287,7 @@ async def test_a_policy_that_changes_while_a_ruling_is_signed_asks_to_look_again
             await resumed(world, graph, run)
             return self.sign_now(message)
 
-    async with await Journal.open(world.url) as journal:
+    async with await Journal.open(world.url, keys=world.keys) as journal:
         with pytest.raises(Stale, match="look again"):
             await rule(journal, world.clock, review, Reviewer("ann", Slow("ann")), Said(True))
 
@@ -297,7 +297,7 @@ async def test_a_policy_that_changes_while_a_ruling_is_signed_asks_to_look_again
 
 async def forge(world: World, stream: str, by: str, pen: Pen | None, **changes: Any) -> None:
     """Appends a vote as somebody who can write the store, and may have a key."""
-    async with await Journal.open(world.url) as journal:
+    async with await Journal.open(world.url, keys=world.keys) as journal:
         entries = await journal.read(f"review/{stream}")
         opened: Any = entries[0].body
         loaded: Any = (await journal.read("policy"))[-1].body

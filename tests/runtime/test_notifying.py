@@ -142,11 +142,11 @@ class Desk:
 
     async def tells(self) -> list[Attempt]:
         """As a process of its own would."""
-        async with await Journal.open(self.world.url) as journal:
+        async with await Journal.open(self.world.url, keys=self.world.keys) as journal:
             return await Notifier(journal, self.world.clock, self.channels).once()
 
     async def box(self) -> dict[str, str]:
-        async with await Journal.open(self.world.url) as journal:
+        async with await Journal.open(self.world.url, keys=self.world.keys) as journal:
             return {one_.id: one_.state for one_ in await Outbox(journal).rows(all_=True)}
 
 
@@ -270,7 +270,7 @@ async def test_what_fails_is_tried_again_later_and_later_under_the_same_id_and_t
     assert (await desk.box())[opened[0]] == "dead"
     world.clock.advance(100_000)
     assert [one_ for one_ in await desk.tells() if one_.delivery.event == "opened"] == []
-    async with await Journal.open(world.url) as journal:
+    async with await Journal.open(world.url, keys=world.keys) as journal:
         with pytest.raises(UnknownId):
             await retry(journal, world.clock, ["msg_nosuch"])
         assert await retry(journal, world.clock, [opened[0][:10]]) == 1
@@ -320,7 +320,7 @@ async def test_a_channel_that_hangs_keeps_neither_another_channel_nor_a_run_wait
     channels = {**webhook(server, "slow", timeout=600.0), "ops": Channel("ops", way)}
     desk = Desk(world, channels)
     await desk.begins()
-    async with await Journal.open(world.url) as journal, asyncio.TaskGroup() as group:
+    async with await Journal.open(world.url, keys=world.keys) as journal, asyncio.TaskGroup() as group:
         notifier = Notifier(journal, System(), channels)
         keeping = group.create_task(notifier.keep())
         for number in range(1, 3):

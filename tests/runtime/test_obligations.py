@@ -93,7 +93,7 @@ async def test_what_is_capped_is_what_is_recorded_shown_and_run_and_the_agent_is
     assert set(body.edited) == {"limit"}
     assert body.digest != body.call.digest
     assert body.key == idempotency_key(body.digest)
-    async with await Journal.open(world.url) as journal:
+    async with await Journal.open(world.url, keys=world.keys) as journal:
         (call,) = (await run_view(journal, run))["calls"]
         (row,) = await trace(journal, run)
     assert (call["args"]["limit"], call["changed"], call["obliged"]) == (100, ["limit"], ["cap /args/limit at 100"])
@@ -127,7 +127,7 @@ async def test_what_is_masked_leaves_in_no_export_and_is_there_for_those_entitle
     assert found.decisions == 1
     assert any("decided again as it ran" in note for note in found.notes)
     assert says(bundle) == ""
-    async with await Journal.open(world.url) as journal:
+    async with await Journal.open(world.url, keys=world.keys) as journal:
         assert await original_arguments(journal, run, "work#0") == {"text": "card 5500-0000-0000-0004"}
 
 
@@ -226,7 +226,7 @@ async def test_reviewers_are_shown_the_call_as_it_will_run_and_that_runs_after_a
     async with world.runtime(one(asks, search)) as runtime:
         report = await runtime.run("app", {"text": CARD, "limit": 50}, principal="bob")
     (body,) = await world.bodies(report.run, "call.decided")
-    async with await Journal.open(world.url) as journal:
+    async with await Journal.open(world.url, keys=world.keys) as journal:
         view = await review_view(journal, body.reviews[0])
     assert view["args"] == {"limit": 7, "text": MASKED}
     assert CARD not in json.dumps(view)
@@ -344,7 +344,7 @@ async def test_a_result_is_covered_labelled_and_kept_apart(world: World) -> None
     assert body.guarded == ("policy:label", "policy:mask", "policy:redact")
     assert body.labels == ("pii",)
     assert (await world.state(run)).tasks["work"].labels == ("pii",)
-    async with await Journal.open(world.url) as journal:
+    async with await Journal.open(world.url, keys=world.keys) as journal:
         original: Any = await original_result(journal, run, "work#0")
     assert original[0] == {"name": "Ann", "card": CARD}
     assert says(await world.export()) == ""
@@ -366,7 +366,7 @@ async def test_a_result_that_cant_be_covered_is_refused(world: World) -> None:
         report = await runtime.run("app", principal="ann")
     assert "its result was refused: an obligation can't be fulfilled: there is no `/result/card`" in str(report.output)
     with pytest.raises(UnknownId):
-        async with await Journal.open(world.url) as journal:
+        async with await Journal.open(world.url, keys=world.keys) as journal:
             await original_result(journal, report.run, "work#0")
     await world.holds()
 
@@ -451,7 +451,7 @@ async def test_recorded_cases_and_a_backtest_of_the_same_policies_find_no_differ
     await ran(world, {"text": "*", "limit": 5})
     files = {path.name: path.read_text(encoding="utf-8") for path in world.policies.iterdir()}
     looser = {**files, "main.yaml": files["main.yaml"].replace("100", "200").replace('["pii"]', "[]")}
-    async with await Journal.open(world.url) as journal:
+    async with await Journal.open(world.url, keys=world.keys) as journal:
         cases, left_out = await recorded_cases(journal, run)
 
         reports = []

@@ -63,7 +63,7 @@ async def test_a_tool_outside_of_the_purpose_is_denied_and_the_denial_verifies(w
     assert started.purpose == "november bills"
     (decided,) = await world.bodies(report.run, "call.decided")
     assert [f"{hit.policy}/{hit.rule}" for hit in decided.verdict.rules] == ["purpose/november-bills"]
-    async with await Journal.open(world.url) as journal:
+    async with await Journal.open(world.url, keys=world.keys) as journal:
         (row,) = await trace(journal, report.run)
         assert row["facts"]["run"]["purpose"] == "november bills"
         assert any(rule["rule"] == "purpose/november-bills" for rule in row["rules_considered"])

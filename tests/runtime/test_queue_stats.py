@@ -38,7 +38,7 @@ async def waiting(world: World, what: str = "pay") -> str:
 
 
 async def stats(world: World, by: Any = "queue") -> dict[str, dict[str, Any]]:
-    async with await Journal.open(world.url) as journal:
+    async with await Journal.open(world.url, keys=world.keys) as journal:
         return {row["name"]: row for row in await queue_stats(journal, world.clock, by)}
 
 

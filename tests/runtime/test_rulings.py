@@ -15,7 +15,17 @@ from worlds import World, one
 import remit
 from remit import Context, Denied, Graph, Task
 from remit.core.entries import ReviewConsumed, ReviewRuled, seal
-from remit.errors import BadInput, Conflict, JournalError, NotEntitled, OwnershipLost, RunError, Stale, Tampered
+from remit.errors import (
+    BadInput,
+    Conflict,
+    JournalError,
+    NotAuthentic,
+    NotEntitled,
+    OwnershipLost,
+    RunError,
+    Stale,
+    Tampered,
+)
 from remit.runtime.views import review_view
 from remit.store.journal import Append, Journal
 from remit.testing import VirtualClock
@@ -54,7 +64,7 @@ async def resumed(world: World, graph: Graph, run: str) -> Any:
 
 async def forged(world: World, stream: str, body: Any) -> None:
     """Appends to a review as somebody who can write the file and knows how."""
-    async with await Journal.open(world.url) as journal:
+    async with await Journal.open(world.url, keys=world.keys) as journal:
         head = await journal.head(stream)
         sealed = seal(stream, head, "2026-01-05T09:00:00.000000Z", "reviewer:mallory", body)
         await journal.append(Append((sealed,)))
@@ -92,7 +102,7 @@ async def test_the_call_that_runs_is_the_call_the_reviewer_saw(world: World) -> 
     act = world.act()
     graph = one(asking(act, what="pay", amount=7), act)
     run, review = await waiting(world, graph)
-    async with await Journal.open(world.url) as journal:
+    async with await Journal.open(world.url, keys=world.keys) as journal:
         shown = (await review_view(journal, review))["shown"]
     await world.rule(review)
     assert (await resumed(world, graph, run)).output == "did pay"
@@ -135,7 +145,7 @@ async def test_what_can_not_be_shown_as_it_was_can_not_be_ruled_on(world: World)
     act = world.act()
     _, review = await waiting(world, one(asking(act), act))
     world.sql("UPDATE payloads SET value = CAST('{\"args\":{}}' AS BLOB) WHERE path = '/shown'")
-    async with await Journal.open(world.url) as journal:
+    async with await Journal.open(world.url, keys=world.keys) as journal:
         with pytest.raises(Tampered):
             await review_view(journal, review)
 
@@ -255,6 +265,7 @@ class Shared(World):
         self.folder, self.policies = folder, folder / "policies"
         self.path = folder / "remit.db"
         self.url = f"sqlite:///{{self.path}}"
+        self.keys = folder / "keys"
         from remit.testing import VirtualClock
         self.clock, self.done = VirtualClock(seed=hash(sys.argv[2]) % 1000), []
 
@@ -323,6 +334,9 @@ async def test_an_old_copy_of_the_store_gives_the_same_key_so_that_the_tool_can_
     for file in world.folder.glob("remit.db*"):
         file.unlink()
     (world.folder / "old.db").rename(world.path)
+    with pytest.raises(NotAuthentic, match="an older copy was put in its place"):
+        await resumed(world, graph, run)
+    await world.adopt()
     assert (await resumed(world, graph, run)).output == "paid before"
     assert len(paid) == 1
 
@@ -357,7 +371,7 @@ async def test_after_an_approval_a_rule_the_reviewers_were_not_shown_still_stand
     assert world.done == []
     new = [id for id in report.reviews if id != review]
     assert len(new) == 1
-    async with await Journal.open(world.url) as journal:
+    async with await Journal.open(world.url, keys=world.keys) as journal:
         view = await review_view(journal, new[0])
     assert "main/new" in [hit["rule"] for hit in view["rules"]]
     await world.rule(new[0])
@@ -638,7 +652,7 @@ async def test_a_time_that_is_none_stops_everything_rather_than_be_passed_over(w
     act = world.act()
     graph = one(asking(act), act)
     run, review = await waiting(world, graph)
-    async with await Journal.open(world.url) as journal:
+    async with await Journal.open(world.url, keys=world.keys) as journal:
         stream = f"review/{review}"
         body = ReviewConsumed(review, run, "work#0", "")
         for at in ("2026", "2026-01-05T09:00:00", "soon"):

@@ -814,7 +814,7 @@ async def test_branches_are_numbered_by_their_place_and_never_by_their_timing(
         report = await runtime.run("app", principal="me")
     assert report.output == ["did 0did 0.0", "did 1did 1.0", "did 2did 2.0"]
     assert [effect.what for effect in world.done if effect.what.isdigit()] == [str(index) for index in order]
-    async with await Journal.open(world.url) as journal:
+    async with await Journal.open(world.url, keys=world.keys) as journal:
         payloads = await journal.payloads(f"run/{report.run}")
     state = await world.state(report.run)
     names = {id: json.loads(payloads[state.calls[id].seq, "/args/what"].value) for id in state.calls}
@@ -1184,7 +1184,7 @@ async def test_an_owner_that_was_superseded_stops_without_another_effect(world: 
 
     async def agent(ctx: Context) -> None:
         await ctx.call(act, what="a")
-        async with await Journal.open(world.url) as journal:  # somebody takes the run over
+        async with await Journal.open(world.url, keys=world.keys) as journal:  # somebody takes the run over
             entries = await journal.read(f"run/{ctx.run}")
             owned = seal(f"run/{ctx.run}", entries[-1].head, entries[-1].at, "b", Owned(2, "b"))
             await journal.append(Append((owned,)))

@@ -90,7 +90,12 @@ async def test_the_canary_is_nowhere(world: World, capfd: pytest.CaptureFixture[
     logs.configure("json", "debug", out)
     graph = one(agent, pay, reads_the_environment)
     async with Runtime(
-        graph, store=world.url, policies=world.policies, ambient=world.clock, secrets={"BANK_TOKEN": CANARY}
+        graph,
+        store=world.url,
+        keys=world.keys,
+        policies=world.policies,
+        ambient=world.clock,
+        secrets={"BANK_TOKEN": CANARY},
     ) as runtime:
         report = await runtime.run("app", principal="ann")
         await world.rule(report.reviews[0])
@@ -154,7 +159,7 @@ async def test_without_its_secret_a_tool_does_not_run(world: World, kept: dict[s
 
     world.policy(allow="true")
     async with Runtime(
-        one(agent, act), store=world.url, policies=world.policies, ambient=world.clock, secrets=kept
+        one(agent, act), store=world.url, policies=world.policies, keys=world.keys, ambient=world.clock, secrets=kept
     ) as runtime:
         report = await runtime.run("app", principal="ann")
     assert "secret `KEY`" in str(report.output)

@@ -92,7 +92,7 @@ async def begun(world: World, graph: Graph = PAYING, order: str = "Settle the le
 
 
 async def said(world: World, run: str, by: str, source: str, label: str = "") -> Vouched:
-    async with await Journal.open(world.url) as journal:
+    async with await Journal.open(world.url, keys=world.keys) as journal:
         who = Reviewer(by, Pen(by)) if by else Reviewer("somebody")
         return await vouch(journal, world.clock, run, who, source, "because", label)
 
@@ -126,7 +126,7 @@ async def test_what_comes_from_a_source_that_is_endorsed_while_the_run_goes_on_i
     assert PAID == [EVIL]
     (taken,) = await world.bodies(run, "run.vouched")
     assert (taken.by, taken.label) == (by, "")
-    async with await Journal.open(world.url) as journal:
+    async with await Journal.open(world.url, keys=world.keys) as journal:
         rows = {row["call"]: row["provenance"] for row in await trace_lineage(journal, run)}
     assert rows["work#2"]["iban"]["endorsed"]
     assert (await world.holds()).vouched == 1
@@ -206,7 +206,7 @@ async def test_in_single_operator_mode_it_is_recorded_as_that(world: World) -> N
 
 async def forge(world: World, run: str, **changes: Any) -> None:
     """As somebody who can write to the store and has nobody's key: an entry that no `vouch` would write."""
-    async with await Journal.open(world.url) as journal:
+    async with await Journal.open(world.url, keys=world.keys) as journal:
         (loaded, *_) = await journal.read("policy")
         draft = Draft(f"flow/{run}", Head(), world.clock)
         source, reason = draft.commit("/source", canonical("read_letter")), draft.commit("/reason", canonical("so"))
@@ -267,7 +267,7 @@ async def test_a_label_is_removed_from_its_part_and_from_nothing_else(world: Wor
 
 
 async def last_facts(world: World, run: str) -> Any:
-    async with await Journal.open(world.url) as journal:
+    async with await Journal.open(world.url, keys=world.keys) as journal:
         found = await journal.payloads(f"run/{run}")
     return plain(found[max(seq for seq, path in found if path == "/facts"), "/facts"].value)
 
@@ -320,7 +320,7 @@ async def test_what_a_reviewer_wrote_is_the_reviewers_in_the_facts_and_in_the_li
     iban = (await last_facts(world, run))["provenance"]["iban"]
     assert (iban["endorsed"], iban["unknown"], iban["untrusted"]) == (True, False, False)
     assert "by:ann" in iban["labels"] and "was written by reviewer ann" in iban["says"]
-    async with await Journal.open(world.url) as journal:
+    async with await Journal.open(world.url, keys=world.keys) as journal:
         rows = {row["call"]: row["provenance"] for row in await trace_lineage(journal, run)}
     assert rows["work#2"]["iban"]["says"] == iban["says"]
     await world.holds()

@@ -28,10 +28,11 @@ from remit.core.lifecycle import RunState
 from remit.core.reviews import ReviewState
 from remit.errors import JournalError
 from remit.export.bundle import Request, export
+from remit.runtime.adopting import adopt_store
 from remit.runtime.ambient import stamp
 from remit.runtime.load import load_run
 from remit.runtime.rulings import Reviewer, Said, rule
-from remit.store.journal import Append, Journal
+from remit.store.journal import Append, Journal, JournalKeys
 from remit.store.writer import Writer
 from remit.testing import VirtualClock
 from remit.verify import Verification, verify
@@ -59,6 +60,7 @@ class World:
         self.policies.mkdir(exist_ok=True)
         self.path = folder / "remit.db"
         self.url = f"sqlite:///{self.path}"
+        self.keys = folder / "keys"
         self.clock = VirtualClock(seed=seed)
         self.done: list[Effect] = []
         self._exports = 0
@@ -117,7 +119,12 @@ class World:
     def runtime(self, *graphs: Graph, worker: str = "", clock: VirtualClock | None = None) -> Runtime:
         """A runtime as another process would have it: nothing is shared but the files and the clock."""
         return Runtime(
-            *graphs, store=self.url, policies=self.policies, ambient=clock or self.clock, worker=worker or "tester"
+            *graphs,
+            store=self.url,
+            policies=self.policies,
+            keys=self.keys,
+            ambient=clock or self.clock,
+            worker=worker or "tester",
         )
 
     async def rule(
@@ -132,18 +139,27 @@ class World:
     ) -> ReviewState:
         """A person rules, from a process of their own: `by` their key, or in single-operator mode."""
         who = Reviewer(by, Pen(by), behalf) if by else Reviewer("ann")
-        async with await Journal.open(self.url) as journal:
+        async with await Journal.open(self.url, keys=self.keys) as journal:
             return await rule(journal, self.clock, review, who, Said(approved, reason, **said))
 
     async def does(self, what: Callable[..., Awaitable[ReviewState]], review: str, by: str, *more: str) -> ReviewState:
         """A person claims, releases, hands on or comments."""
-        async with await Journal.open(self.url) as journal:
+        async with await Journal.open(self.url, keys=self.keys) as journal:
             return await what(journal, self.clock, review, Reviewer(by, Pen(by)), *more)
+
+    async def adopt(self) -> None:
+        """An operator answers for the store as it is, as `remit store adopt` does."""
+        await adopt_store(self.url, JournalKeys(self.keys), self.clock, "operator:tester", "a test did it")
+
+    def forget_marks(self) -> None:
+        """As somebody who has the keys, and takes away what says how far the store had come."""
+        for mark in self.keys.glob("*.mark"):
+            mark.unlink()
 
     # --- reading ---
 
     async def entries(self, stream: str) -> list[Entry]:
-        async with await Journal.open(self.url) as journal:
+        async with await Journal.open(self.url, keys=self.keys) as journal:
             return await journal.read(stream)
 
     async def kinds(self, run: str) -> list[str]:
@@ -155,7 +171,7 @@ class World:
 
     async def why(self, run: str) -> list[str]:
         """The words of every error that ended a task of the run."""
-        async with await Journal.open(self.url) as journal:
+        async with await Journal.open(self.url, keys=self.keys) as journal:
             found = await journal.payloads(f"run/{run}")
             ended = {entry.seq for entry in await journal.read(f"run/{run}") if entry.kind == "task.finished"}
             return [
@@ -163,13 +179,13 @@ class World:
             ]
 
     async def state(self, run: str) -> RunState:
-        async with await Journal.open(self.url) as journal:
+        async with await Journal.open(self.url, keys=self.keys) as journal:
             return await load_run(journal, run)
 
     async def export(self, name: str = "") -> Path:
         self._exports += 1
         out = self.folder / (name or f"export-{self._exports}")
-        async with await Journal.open(self.url) as journal:
+        async with await Journal.open(self.url, keys=self.keys) as journal:
             await write_bundle(journal, out, stamp(self.clock.now()))
         return out
 

@@ -37,10 +37,10 @@ async def stored(journal: Journal, chain: Chain) -> tuple[Sealed, ...]:
         "UPDATE payloads SET value = x'00'",
         "UPDATE artifacts SET bytes = x'00'",
         "DELETE FROM artifacts",
-        "INSERT OR REPLACE INTO entries SELECT position, stream_id, seq, kind, x'00', hash FROM entries",
-        "INSERT OR REPLACE INTO entries SELECT 99, stream_id, seq, kind, x'00', hash FROM entries LIMIT 1",
-        "INSERT INTO entries SELECT 99, stream_id, 7, kind, bytes, hash FROM entries WHERE position = 1",
-        "INSERT INTO entries SELECT 1, stream_id, 5, kind, bytes, hash FROM entries WHERE position = 1",
+        "INSERT OR REPLACE INTO entries SELECT position, stream_id, seq, kind, x'00', hash, mac FROM entries",
+        "INSERT OR REPLACE INTO entries SELECT 99, stream_id, seq, kind, x'00', hash, mac FROM entries LIMIT 1",
+        "INSERT INTO entries SELECT 99, stream_id, 7, kind, bytes, hash, mac FROM entries WHERE position = 1",
+        "INSERT INTO entries SELECT 1, stream_id, 5, kind, bytes, hash, mac FROM entries WHERE position = 1",
     ],
 )
 async def test_the_tables_refuse_to_change_what_was_written(

@@ -218,7 +218,7 @@ async def test_no_checkpoint_is_signed_after_the_journal_was_cut(journal: Journa
     if grown:
         raw.execute("INSERT INTO streams (id, name) VALUES (2, 'run/other')")
         raw.executemany(
-            "INSERT INTO entries VALUES (?, 2, ?, 'k', x'', ?)",
+            "INSERT INTO entries VALUES (?, 2, ?, 'k', x'', ?, NULL)",
             [(number, number, hash_of(10_000 + number)) for number in range(291, 400)],
         )
     with pytest.raises(Tampered, match="doesn't begin with the 300"):

@@ -131,7 +131,7 @@ async def test_an_empty_file_becomes_a_store_only_when_one_may_be_created(path: 
     await (await Journal.open(url)).close()
 
 
-@pytest.mark.parametrize(("schema", "error"), [(2, NewerJournal), (0, SettingsError)])
+@pytest.mark.parametrize(("schema", "error"), [(3, NewerJournal), (0, SettingsError)])
 async def test_a_store_of_another_schema_is_refused(
     path: Path, url: str, raw: sqlite3.Connection, schema: int, error: type[Exception]
 ) -> None:

@@ -33,6 +33,7 @@ _COMMANDS = {
     "queue": ("remit.cli.queue", "queue", "Look at queues."),
     "policy": ("remit.cli.policy", "policy", "Check policies."),
     "audit": ("remit.cli.audit", "audit", "Export the journal and verify exports."),
+    "store": ("remit.cli.store", "store", "Look at a store, and answer for it."),
     "keys": ("remit.cli.keys", "keys", "Manage the keys that sign checkpoints and exports."),
     "init": ("remit.cli.init", "init", "Make a working project in an empty folder."),
     "demo": ("remit.cli.demo", "demo", "Watch a governed run from end to end."),

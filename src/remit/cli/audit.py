@@ -11,6 +11,7 @@ import click
 
 from remit.cli.output import escaped, folded, heading, mark, print_json
 from remit.cli.settings import asynchronous, json_option, keys_option, settings, store_option
+from remit.cli.stores import open_store
 from remit.cli.tracing import erase, original, prove, tiles, trace
 from remit.core.notes import VerifierKey
 from remit.errors import BadInput, UnknownId
@@ -22,7 +23,6 @@ from remit.export.withhold import withholding
 from remit.runtime.ambient import System, stamp, user
 from remit.runtime.checkpoints import Checkpoints
 from remit.runtime.keys import KeyRing
-from remit.store.journal import Journal
 from remit.store.projections import Projections
 from remit.verify import Verification
 from remit.verify import verify as check_bundle
@@ -79,7 +79,7 @@ async def export(
         raise BadInput("export what? name runs, or conditions such as --principal, or everything with --all")
     found = settings(store=store, keys=keys)
     held = read_text(from_checkpoint) if from_checkpoint else ""
-    async with await Journal.open(found.store, create=False) as journal:
+    async with await open_store(found) as journal:
         projections, ring = Projections(journal), KeyRing(found.keys)
         wanted: list[str] | None = [(await projections.find_run(run)).run for run in runs]
         if not runs:

@@ -15,11 +15,11 @@ from remit.cli.review import review, rules_of, run_of
 from remit.cli.review_page import print_review
 from remit.cli.ruling import who_acts
 from remit.cli.settings import asynchronous, json_option, key_option, settings, store_option
+from remit.cli.stores import open_store
 from remit.errors import BadInput
 from remit.runtime.ambient import System
 from remit.runtime.views import review_view
 from remit.runtime.waiting import changes, claim_next, is_approved, is_denied, settled
-from remit.store.journal import Journal
 from remit.store.projections import Projections, ReviewRow
 
 _QUEUE = click.option("--queue", default="", metavar="NAME", help="Of this queue only.")
@@ -39,7 +39,7 @@ async def next_(queue: str, key: str | None, store: str | None, as_json: bool) -
     One that you hold already comes first. Exit codes: 0 yours, 1 there is none for you, 4 your key is no reviewer's.
     """
     found = settings(store=store, review_key=key)
-    async with await Journal.open(found.store, create=False) as journal:
+    async with await open_store(found) as journal:
         reviewer = await who_acts(journal, found.review_key)
         state = await claim_next(journal, System(), reviewer, queue)
         view = await review_view(journal, state.opened.review) if state else None
@@ -64,7 +64,7 @@ async def watch_(queue: str, store: str | None, as_json: bool) -> None:
 
     While nothing happens, it does nothing. With --json, an array for each time that something happened.
     """
-    async with await Journal.open(settings(store=store).store, create=False) as journal:
+    async with await open_store(settings(store=store)) as journal:
         try:
             async with aclosing(changes(journal, queue)) as every:
                 async for rows in every:
@@ -101,7 +101,7 @@ async def wait_(review_id: str, timeout: str | None, store: str | None, as_json:
     Exit codes: 0 approved, 1 denied or withdrawn, 3 timed out, 5 no such review, 7 expired.
     """
     seconds = None if timeout is None else _duration(timeout)
-    async with await Journal.open(settings(store=store).store, create=False) as journal:
+    async with await open_store(settings(store=store)) as journal:
         id = (await Projections(journal).find_review(review_id)).review
         state = await settled(journal, System(), id, seconds)
         view = await review_view(journal, id)

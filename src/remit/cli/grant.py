@@ -7,6 +7,7 @@ import click
 from remit.cli.output import escaped, fields, folded, heading, mark, moment, pretty, print_json, print_table, value
 from remit.cli.ruling import who_acts
 from remit.cli.settings import asynchronous, json_option, key_option, settings, store_option
+from remit.cli.stores import open_store
 from remit.errors import UnknownId
 from remit.runtime.ambient import System, stamp
 from remit.runtime.grants import revoke
@@ -28,7 +29,7 @@ def grant() -> None:
 @asynchronous
 async def list_(all_: bool, store: str | None, as_json: bool) -> None:
     """List the grants that can be used, the oldest first."""
-    async with await Journal.open(settings(store=store).store, create=False) as journal:
+    async with await open_store(settings(store=store)) as journal:
         found = await grant_rows(journal, stamp(System().now()), all_=all_)
     if as_json:
         return print_json(found)
@@ -54,7 +55,7 @@ async def show(grant_id: str, store: str | None, as_json: bool) -> None:
 
     Exit codes: 0 shown, 5 no such grant.
     """
-    async with await Journal.open(settings(store=store).store, create=False) as journal:
+    async with await open_store(settings(store=store)) as journal:
         found = await grant_view(journal, await _find(journal, grant_id), stamp(System().now()))
     if as_json:
         return print_json([found])
@@ -93,7 +94,7 @@ async def revoke_(grant_id: str, reason: str, key: str | None, store: str | None
     Exit codes: 0 revoked, 2 refused, 4 not entitled, 5 no such grant, 7 used up, over or revoked before.
     """
     found = settings(store=store, review_key=key)
-    async with await Journal.open(found.store, create=False) as journal:
+    async with await open_store(found) as journal:
         id = await _find(journal, grant_id)
         who = await who_acts(journal, found.review_key)
         await revoke(journal, System(), id, who.name, who.signer, reason)

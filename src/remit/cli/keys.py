@@ -6,10 +6,10 @@ import click
 
 from remit.cli.output import heading, moment, print_json, print_table
 from remit.cli.settings import asynchronous, json_option, keys_option, settings, store_option
+from remit.cli.stores import open_store
 from remit.core.notes import VerifierKey
 from remit.runtime.ambient import System, new_id, user
 from remit.runtime.keys import KeyRing
-from remit.store.journal import Journal
 
 
 @click.group()
@@ -31,7 +31,7 @@ async def new(name: str | None, keys: str | None, store: str | None, as_json: bo
     """
     found = settings(store=store, keys=keys)
     ambient = System()
-    async with await Journal.open(found.store) as journal:
+    async with await open_store(found, create=True) as journal:
         ring = KeyRing(found.keys)
         key = await ring.new(journal, ambient, f"operator:{user()}", name or f"remit.invalid/{new_id(ambient)}")
     _show(key, as_json)
@@ -46,7 +46,7 @@ async def new(name: str | None, keys: str | None, store: str | None, as_json: bo
 async def rotate(reason: str, keys: str | None, store: str | None, as_json: bool) -> None:
     """Make a new key of the same name, and retire the one before. What it signed still holds."""
     found = settings(store=store, keys=keys)
-    async with await Journal.open(found.store, create=False) as journal:
+    async with await open_store(found) as journal:
         key = await KeyRing(found.keys).rotate(journal, System(), f"operator:{user()}", reason)
     _show(key, as_json)
 
@@ -59,7 +59,7 @@ async def rotate(reason: str, keys: str | None, store: str | None, as_json: bool
 async def list_(keys: str | None, store: str | None, as_json: bool) -> None:
     """List the keys that the journal has had, the oldest first."""
     found = settings(store=store, keys=keys)
-    async with await Journal.open(found.store, create=False) as journal:
+    async with await open_store(found) as journal:
         known = await KeyRing(found.keys).known(journal)
     rows = [
         {"key": str(row.key), "name": row.key.name, "added": row.added, "retired": row.retired, "here": row.here}

@@ -11,6 +11,7 @@ import click
 
 from remit.cli.output import complaint, escaped, mark, moment, print_json, print_table, value
 from remit.cli.settings import Settings, asynchronous, json_option, settings, store_option
+from remit.cli.stores import open_store
 from remit.core.canonical import canonical
 from remit.errors import RemitError, SettingsError, UnknownId
 from remit.runtime.ambient import System, new_id, stamp
@@ -38,7 +39,7 @@ def notify(ctx: click.Context, once: bool, store: str | None, as_json: bool) -> 
 async def _send(once: bool, store: str | None, as_json: bool) -> int:
     found = settings(store=store)
     channels = channels_of(found)
-    async with await Journal.open(found.store, create=False) as journal:
+    async with await open_store(found) as journal:
         notifier = Notifier(journal, System(), channels)
         if not once:
             if as_json:
@@ -96,7 +97,7 @@ async def _try(telling: Coroutine[Any, Any, object]) -> None:
 @asynchronous
 async def list_(all_: bool, store: str | None, as_json: bool) -> None:
     """List what is still to be told, and what could not be: the oldest first."""
-    async with await Journal.open(settings(store=store).store, create=False) as journal:
+    async with await open_store(settings(store=store)) as journal:
         outbox = Outbox(journal)
         await outbox.begin()
         found = await outbox.rows(all_=all_)
@@ -139,7 +140,7 @@ async def retry_(deliveries: tuple[str, ...], store: str | None, as_json: bool) 
 
     Exit codes: 0, or 5 where there is no such dead delivery.
     """
-    async with await Journal.open(settings(store=store).store, create=False) as journal:
+    async with await open_store(settings(store=store)) as journal:
         count = await retry(journal, System(), deliveries)
     if as_json:
         return print_json([{"pending": count}])

@@ -8,10 +8,10 @@ import click
 
 from remit.cli.output import print_json, print_table, value
 from remit.cli.settings import asynchronous, json_option, settings, store_option
+from remit.cli.stores import open_store
 from remit.runtime.ambient import System, stamp
 from remit.runtime.queuestats import By, queue_rows, queue_stats
 from remit.runtime.rulings import in_force
-from remit.store.journal import Journal
 from remit.store.projections import Projections
 
 
@@ -26,7 +26,7 @@ def queue() -> None:
 @asynchronous
 async def list_(store: str | None, as_json: bool) -> None:
     """List the queues of the policy in force: who rules there, on which terms, and what waits."""
-    async with await Journal.open(settings(store=store).store, create=False) as journal:
+    async with await open_store(settings(store=store)) as journal:
         found = await Projections(journal).reviews(open_only=True)
         rows = queue_rows(await in_force(journal), found, stamp(System().now()))
     if as_json:
@@ -62,7 +62,7 @@ async def stats(by: str, store: str | None, as_json: bool) -> None:
     second (300 words a minute): since the review came, its reviewer claimed it, or ruled on another. BREACHES are
     reviews that nobody settled in time.
     """
-    async with await Journal.open(settings(store=store).store, create=False) as journal:
+    async with await open_store(settings(store=store)) as journal:
         rows = await queue_stats(journal, System(), cast(By, by))
     if as_json:
         return print_json(rows)

@@ -12,6 +12,7 @@ import msgspec
 from remit.cli.output import print_json, print_table, until
 from remit.cli.review_page import print_argument, print_review
 from remit.cli.settings import asynchronous, json_option, settings, store_option
+from remit.cli.stores import open_store
 from remit.errors import BadInput, Tampered, UnknownId
 from remit.runtime.ambient import System
 from remit.runtime.views import review_view, run_view
@@ -68,7 +69,7 @@ def review(ctx: click.Context) -> None:
 @asynchronous
 async def list_(all_: bool, limit: int, store: str | None, as_json: bool) -> None:
     """List the reviews that wait, the oldest first. JSON has all of them."""
-    async with await Journal.open(settings(store=store).store, create=False) as journal:
+    async with await open_store(settings(store=store)) as journal:
         found = await Projections(journal).reviews(open_only=not all_)
         if as_json:
             return print_json(msgspec.to_builtins(row) for row in found)
@@ -99,7 +100,7 @@ async def show(review_id: str, full: bool, argument: str | None, store: str | No
     What others wrote is escaped where it isn't plainly visible. A value over 2,000 characters is cut; all of it,
     and the code that approving then takes, is shown by --arg or --full.
     """
-    async with await Journal.open(settings(store=store).store, create=False) as journal:
+    async with await open_store(settings(store=store)) as journal:
         view = await review_view(journal, (await Projections(journal).find_review(review_id)).review)
         told = not (as_json or argument)
         run = await run_of(journal, view) if told else None

@@ -13,6 +13,7 @@ from remit.cli.inputs import read_inputs
 from remit.cli.output import escaped, fields, heading, mark, print_json, value
 from remit.cli.review import review
 from remit.cli.settings import asynchronous, json_option, key_option, settings, store_option
+from remit.cli.stores import open_store
 from remit.core.canonical import canonical
 from remit.core.reviews import ReviewState
 from remit.errors import BadInput
@@ -45,7 +46,7 @@ _REASON = click.option("--reason", default="", help="Why; recorded.")
 async def _act(review_id: str, behalf: str, key: str | None, store: str | None, as_json: bool, act: _Act) -> None:
     """Does something with a review as whoever has the key, and shows what became of it."""
     found = settings(store=store, review_key=key)
-    async with await Journal.open(found.store, create=False) as journal:
+    async with await open_store(found) as journal:
         id = (await Projections(journal).find_review(review_id)).review
         view = await review_view(journal, id)  # what can't be shown can't be ruled on
         reviewer = await who_acts(journal, found.review_key, behalf)
@@ -88,7 +89,7 @@ async def whoami(key: str | None, store: str | None, as_json: bool) -> None:
     Exit codes: 0 known, 4 your key is no reviewer's.
     """
     found = settings(store=store, review_key=key)
-    async with await Journal.open(found.store, create=False) as journal:
+    async with await open_store(found) as journal:
         reviewer = await who_acts(journal, found.review_key)
         people = (await in_force(journal)).people
     queues = [

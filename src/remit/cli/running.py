@@ -14,6 +14,7 @@ from remit.cli.logging import log_options
 from remit.cli.notify import channels_of, telling
 from remit.cli.output import complaint, escaped, heading, mark, pretty, print_json
 from remit.cli.settings import Settings, asynchronous, json_option, policies_option, settings, store_option
+from remit.cli.stores import open_store
 from remit.errors import RunError, SettingsError, UnknownId
 from remit.runtime.ambient import user
 from remit.runtime.app import Runtime
@@ -21,7 +22,6 @@ from remit.runtime.load import load_run
 from remit.runtime.scheduler import RunReport
 from remit.runtime.secrets import kept_outside
 from remit.runtime.target import load_graph
-from remit.store.journal import Journal
 from remit.store.projections import Projections
 
 _CODES = {"done": 0, "failed": 1, "waiting": 8}
@@ -150,6 +150,7 @@ def open_runtime(target: str, found: Settings) -> Runtime:
         packs=found.packs,
         secrets=kept_outside(found.secrets),
         policy_keys=found.policy_keys,
+        journal_key=found.journal_key,
     )
 
 
@@ -159,7 +160,7 @@ async def _targets(found: Settings, run: str | None) -> dict[str, list[str]]:
     That is the app that the settings name. Only where they name none is it what the run was started with: then
     what the store says is imported.
     """
-    async with await Journal.open(found.store, create=False) as journal:
+    async with await open_store(found) as journal:
         projections = Projections(journal)
         if run is not None:
             ids = [(await projections.find_run(run)).run]

@@ -9,8 +9,8 @@ import msgspec
 
 from remit.cli.output import escaped, fields, folded, heading, mark, moment, pretty, print_json, print_table, value
 from remit.cli.settings import asynchronous, json_option, settings, store_option
+from remit.cli.stores import open_store
 from remit.runtime.views import run_view
-from remit.store.journal import Journal
 from remit.store.projections import Projections, RunRow
 
 
@@ -25,7 +25,7 @@ def runs() -> None:
 @asynchronous
 async def list_(store: str | None, as_json: bool) -> None:
     """List runs, the latest first."""
-    async with await Journal.open(settings(store=store).store, create=False) as journal:
+    async with await open_store(settings(store=store)) as journal:
         found = await Projections(journal).runs()
     if as_json:
         return print_json({**msgspec.to_builtins(row), "status": _status(row)} for row in found)
@@ -182,5 +182,5 @@ def _mermaid(tasks: list[dict[str, Any]], counts: dict[str, int]) -> str:
 
 
 async def _view(run: str, store: str | None) -> dict[str, Any]:
-    async with await Journal.open(settings(store=store).store, create=False) as journal:
+    async with await open_store(settings(store=store)) as journal:
         return await run_view(journal, (await Projections(journal).find_run(run)).run)

@@ -21,6 +21,7 @@ from remit.cli.review import rules_of, run_of
 from remit.cli.review_page import print_review
 from remit.cli.ruling import who_acts
 from remit.cli.settings import asynchronous, settings
+from remit.cli.stores import open_store
 from remit.core.reviews import ReviewState
 from remit.errors import RemitError
 from remit.runtime.ambient import Ambient, System
@@ -301,5 +302,5 @@ class Reviews(App[None]):
 async def start() -> None:
     """Shows the screen until it is left."""
     found = settings()
-    async with await Journal.open(found.store, create=False) as journal:
+    async with await open_store(found) as journal:
         await Reviews(journal, await who_acts(journal, found.review_key)).run_async()

@@ -58,6 +58,8 @@ class Settings(BaseSettings):
     review_key: str = ""
     channels: dict[str, ChannelSettings] = {}
     policy_keys: tuple[str, ...] = ()
+    journal_key: str = ""
+    """64 hex digits, where the key that authenticates the store's entries is no file in `keys`."""
 
     @classmethod
     def settings_customise_sources(

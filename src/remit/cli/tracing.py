@@ -10,6 +10,7 @@ import click
 from remit.cli.inputs import run_and_call
 from remit.cli.output import escaped, fields, folded, heading, mark, moment, pretty, print_json, value
 from remit.cli.settings import asynchronous, json_option, keys_option, settings, store_option
+from remit.cli.stores import open_store
 from remit.errors import BadInput, UnknownId
 from remit.export.tiles import write_tiles
 from remit.policykit.explain import part_lines
@@ -21,7 +22,6 @@ from remit.runtime.keys import KeyRing
 from remit.runtime.tracing import original_arguments, original_result, trace_lineage
 from remit.runtime.tracing import prove as prove_call
 from remit.runtime.tracing import trace as trace_calls
-from remit.store.journal import Journal
 from remit.store.projections import Projections
 
 
@@ -38,7 +38,7 @@ async def trace(what: str, lineage: bool, store: str | None, as_json: bool) -> N
     approved what they were shown, what was run, with which result, and which proof covers it.
     """
     run, _, call = what.partition("/")
-    async with await Journal.open(settings(store=store).store, create=False) as journal:
+    async with await open_store(settings(store=store)) as journal:
         found = (await Projections(journal).find_run(run)).run
         traced = await (trace_lineage if lineage else trace_calls)(journal, found, call)
     if as_json:
@@ -62,7 +62,7 @@ async def original(call: str, store: str | None, as_json: bool) -> None:
     It is in the store alone: whoever may read the store may read it, and no export holds it.
     """
     run, id = run_and_call(call)
-    async with await Journal.open(settings(store=store).store, create=False) as journal:
+    async with await open_store(settings(store=store)) as journal:
         whole = (await Projections(journal).find_run(run)).run
         args = await original_arguments(journal, whole, id)
         try:
@@ -88,7 +88,7 @@ async def original(call: str, store: str | None, as_json: bool) -> None:
 async def prove(call: str, output: str | None, store: str | None, as_json: bool) -> None:
     """Write a C2SP tlog-proof that the verdict on CALL is in the journal's signed tree."""
     run, id = run_and_call(call)
-    async with await Journal.open(settings(store=store).store, create=False) as journal:
+    async with await open_store(settings(store=store)) as journal:
         proof = await prove_call(journal, (await Projections(journal).find_run(run)).run, id)
     if output is not None:
         try:
@@ -113,7 +113,7 @@ async def tiles(folder: str, keys: str | None, store: str | None, as_json: bool)
     Entries are in it, values are not. Said again, it adds what is new.
     """
     found = settings(store=store, keys=keys)
-    async with await Journal.open(found.store, create=False) as journal:
+    async with await open_store(found) as journal:
         checkpoints = Checkpoints(journal, KeyRing(found.keys), System(), found.anchor)
         await checkpoints.check_anchor()
         note = await checkpoints.make()
@@ -146,7 +146,7 @@ async def erase(
     of, _, id = (call or "").partition("/")
     if call and (run or not id):
         raise BadInput("name a run with --run, or a call of one with --call RUN/TASK#N")
-    async with await Journal.open(settings(store=store).store, create=False) as journal:
+    async with await open_store(settings(store=store)) as journal:
         prefix = run or of
         found = (await Projections(journal).find_run(prefix)).run if prefix else ""
         selection = Selection(found, id, pointer, subject)

@@ -10,9 +10,9 @@ from remit.cli.output import escaped, heading, print_json
 from remit.cli.ruling import who_acts
 from remit.cli.runs import runs
 from remit.cli.settings import asynchronous, json_option, key_option, settings, store_option
+from remit.cli.stores import open_store
 from remit.runtime.ambient import System
 from remit.runtime.vouching import vouch
-from remit.store.journal import Journal
 from remit.store.projections import Projections
 
 _REASON = click.option("--reason", required=True, help="Why; recorded.")
@@ -20,7 +20,7 @@ _REASON = click.option("--reason", required=True, help="Why; recorded.")
 
 async def _vouch(run: str, source: str, reason: str, label: str, **common: Any) -> None:
     found = settings(store=common["store"], review_key=common["key"])
-    async with await Journal.open(found.store, create=False) as journal:
+    async with await open_store(found) as journal:
         id = (await Projections(journal).find_run(run)).run
         who = await who_acts(journal, found.review_key, "")
         body = await vouch(journal, System(), id, who, source, reason, label)

@@ -193,6 +193,20 @@ def capture(
     )
 
 
+_OUTSIDE = ("now", "facts", "findings", "guarded")
+
+
+def as_it_stood(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, object]:
+    """Returns what a call that was begun is decided on once more, from the facts recorded then and those of now.
+
+    The run's own account (`spent`, `history`, `labels`, origins, `counters`) is as recorded: since then it holds the
+    call itself. The time, facts of providers and findings are those of now, and so is what wasn't looked at then.
+    """
+    counters = {**now.get("counters", {}), **recorded.get("counters", {})}
+    kept = {name: value for name, value in recorded.items() if name not in _OUTSIDE}
+    return {**now, **kept, **({"counters": counters} if counters else {})}
+
+
 def roots(document: Mapping[str, Any], tool: ToolSpec, args: Mapping[str, object]) -> dict[str, object]:
     """Returns the names that conditions see, from recorded facts, the tool and the call's arguments.
 

@@ -5,12 +5,12 @@ A call that escalates to several queues has a review in each, and needs all of t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from remit.core.decide import Approval
-from remit.core.entries import Commitment, Ruling, RunStarted
+from remit.core.entries import Commitment, Outcome, RuleHit, Ruling, RunStarted, VerdictRecord
 from remit.core.people import People
 from remit.core.reviews import ReviewState, ReviewStatus, is_expired
 from remit.core.rulings import counts, names_of
@@ -54,6 +54,19 @@ class Judged:
         """What a reviewer said in the tool's place, and who; "" where nobody did."""
         vote = self.proposal.proposed if self.proposal else None
         return (vote.body.answer or "", vote.body.reviewer) if vote else ("", "")
+
+
+def passed(verdict: VerdictRecord | None, also: Iterable[RuleHit] = ()) -> Approval:
+    """Returns what had let a call through that was allowed: each rule that asked for a review, and got it.
+
+    Running the call again asks nobody anew about these. `also` are rules that were shown to people since.
+    """
+    disclosed: dict[str, frozenset[str]] = {}
+    hits = (*verdict.rules, *verdict.broken) if verdict is not None and verdict.outcome is Outcome.ALLOW else ()
+    for hit in (*hits, *also):
+        if hit.effect is Outcome.ESCALATE:
+            disclosed[hit.queue] = disclosed.get(hit.queue, frozenset()) | {hit.digest}
+    return Approval(disclosed)
 
 
 def is_asked_by(review: ReviewState, started: RunStarted, agent: str) -> bool:

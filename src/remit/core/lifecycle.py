@@ -131,6 +131,8 @@ class CallState(msgspec.Struct, frozen=True):
     verdict: e.VerdictRecord | None = None
     decided: int = -1
     """The entry with the latest verdict."""
+    facts: str = ""
+    """The commitment to what that verdict is on."""
     reviews: tuple[str, ...] = ()
     because: str = ""
     settled: int = -1
@@ -316,7 +318,7 @@ def _call(state: RunState, entry: Entry) -> RunState:
         status = _step(CALLS, CallStatus.REQUESTED, _EVENT[body.verdict.outcome], entry)
         call = CallState(
             record.id, record.task, record.tool, status, entry.seq, record=record, key=body.key, cost=body.cost,
-            verdict=body.verdict, decided=entry.seq, reviews=body.reviews, digest=body.digest,
+            verdict=body.verdict, decided=entry.seq, reviews=body.reviews, digest=body.digest, facts=body.facts,
             edited={name: (said, entry.seq) for name, said in body.edited.items()}, obliged=body.verdict.obliged,
             grants=body.grants,
         )  # fmt: skip
@@ -334,7 +336,9 @@ def _call(state: RunState, entry: Entry) -> RunState:
     if isinstance(body, e.CallDecidedAgain):
         status = _step(CALLS, old.status, _EVENT[body.verdict.outcome], entry)
         reviews = body.reviews or old.reviews
-        call = change(old, status=status, verdict=body.verdict, decided=entry.seq, key=body.key, reviews=reviews)
+        call = change(
+            old, status=status, verdict=body.verdict, decided=entry.seq, facts=body.facts, key=body.key, reviews=reviews
+        )
         if body.verdict.obliged:
             call = change(call, obliged=joined(old.obliged, body.verdict.obliged))
         if body.edited:

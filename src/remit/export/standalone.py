@@ -237,6 +237,8 @@ def commitments(kind: str, body: dict[str, Any]) -> dict[str, str]:
         found = {"/args": body["args"], "/error": body["error"]}
     else:
         found = {f"/{n}": body.get(n) for n in NAMES} | edited_of(body)
+        if "verdict" in body:
+            found |= {"/facts": body["facts"], "/reasons": body["verdict"].get("reasons")}
     if kind == "review.ruled" and "grant" in body:
         found["/grant"] = body["grant"]["condition"]
     return {path: said for path, said in found.items() if said is not None}
@@ -356,7 +358,7 @@ KINDS = {
     "run.vouched", "flow.vouched", "policy.loaded", "policy.activated", "policy.kept",
     "store.exported", "store.erased", "store.key_added", "store.key_retired",
     "grant.made", "grant.used", "grant.revoked",
-    "store.counting_begun", "counter.counted",
+    "store.counting_begun", "store.adopted", "counter.counted",
 }  # fmt: skip
 
 
@@ -472,8 +474,11 @@ class Journal:
             call = self.calls[stream][body["id"]]
             if kind == "call.decided_again" or body["because"] == "ruled":
                 self.approved(place, at, call, body, used=bool(body.get("key")))
-            if kind == "call.decided_again":
+            if "verdict" in body:
                 self.under(place, self.runs[stream], at, body["verdict"]["policies"])
+            if kind == "call.intended_again" and body.get("verdict", {"outcome": "allow"})["outcome"] != "allow":
+                self.bad(place, "it was run again, and the policies did not allow that")
+            if kind == "call.decided_again":
                 self.edited(place, stream, call, body)
                 call |= {"outcome": body["verdict"]["outcome"], "key": body.get("key", "")}
                 call["obliged"] = call["obliged"] + body["verdict"].get("obliged", [])
@@ -491,6 +496,8 @@ class Journal:
             self.step(place, call, kind.removeprefix("call."))
             call |= {"reviews": [body["review"]]} if kind == "call.in_doubt" else {"outcome": "deny"}
         elif kind == "call.settled":
+            if "verdict" in body:
+                self.under(place, self.runs[stream], at, body["verdict"]["policies"])
             self.settled(place, stream, body)
 
     def policy(self, place: str, entry: dict[str, Any]) -> None:
@@ -732,7 +739,9 @@ class Journal:
 
     def settled(self, place: str, stream: str, body: dict[str, Any]) -> None:
         call = self.calls[stream][body["id"]]
-        given_up = call["status"] == "in_doubt" and not body["ok"]
+        if "verdict" in body and (body["verdict"]["outcome"] != "deny" or body["ok"]):
+            self.bad(place, "it says that it was not run again, and its verdict or its result says otherwise")
+        given_up = (call["status"] == "in_doubt" or "verdict" in body) and not body["ok"]
         self.step(place, call, "settled")
         if given_up:
             return

@@ -26,7 +26,8 @@ from remit.runtime.app import Runtime
 from remit.runtime.context import Context
 from remit.runtime.rulings import Reviewer, Said, rule
 from remit.runtime.scheduler import RunReport
-from remit.store.journal import Append, Journal
+from remit.store.authentic import Authority
+from remit.store.journal import Append, Journal, JournalKeys
 from remit.testing import VirtualClock
 from remit.verify import verify
 
@@ -70,6 +71,9 @@ class Ground:
     clock: VirtualClock = field(default_factory=VirtualClock)
     done: list[Effect] = field(default_factory=list)
     exports: int = 0
+    stolen: bool = True
+    """Whether who attacks has the store's journal key, too: so that what is under test stands behind that lock. The
+    probes of the group `authentic` are of those who haven't."""
 
     @classmethod
     def at(cls, folder: Path) -> Ground:
@@ -80,7 +84,9 @@ class Ground:
 
     def another(self, name: str) -> Ground:
         """Returns a ground that shares nothing with this one but the folder that both are below."""
-        return Ground.at(self.folder / name)
+        ground = Ground.at(self.folder / name)
+        ground.stolen = self.stolen
+        return ground
 
     @property
     def policies(self) -> Path:
@@ -199,7 +205,18 @@ class Ground:
     @asynccontextmanager
     async def journal(self) -> AsyncIterator[Journal]:
         """The store, as a process of its own would open it."""
+        async with await Journal.open(self.url, keys=self.folder / "keys") as journal:
+            yield journal
+
+    @asynccontextmanager
+    async def _attacked(self) -> AsyncIterator[Journal]:
+        """The store, as who attacks opens it: with the stolen key, or with a Remit that asks for none."""
+        if self.stolen:
+            async with self.journal() as journal:
+                yield journal
+            return
         async with await Journal.open(self.url) as journal:
+            journal.authority = Authority(None, "", "")
             yield journal
 
     async def entries(self, stream: str) -> list[Entry]:
@@ -209,7 +226,7 @@ class Ground:
 
     async def adds(self, stream: str, body: Fact, actor: str) -> None:
         """Appends to a stream as somebody who can write the store and knows its format."""
-        async with self.journal() as journal:
+        async with self._attacked() as journal:
             entries = await journal.read(stream)
             at = entries[-1].at if entries else stamp(self.clock.now())
             await journal.append(Append((seal(stream, await journal.head(stream), at, actor, body),)))
@@ -237,6 +254,21 @@ class Ground:
                 statement, *parameters = (one,) if isinstance(one, str) else one
                 changed += connection.execute(statement, parameters).rowcount
             expect(changed > 0, "the attack changed nothing in the store: the probe is wrong")
+        if self.stolen:
+            self.authenticates()
+
+    def authenticates(self) -> None:
+        """Authenticates the store as it is with its journal key, without a gap, as somebody would who stole the key."""
+        for mark in (self.folder / "keys").glob("*.mark"):
+            mark.unlink()
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+            connection.execute("DROP TRIGGER IF EXISTS entries_no_update")
+            (id,) = connection.execute("SELECT key FROM journal_key").fetchone()
+            key = JournalKeys(self.folder / "keys").find(id)
+            assert key is not None
+            rows = connection.execute("SELECT position, hash FROM entries ORDER BY position").fetchall()
+            made = [(new, key.mac(new, hash, True), old) for new, (old, hash) in enumerate(rows, 1)]
+            connection.executemany("UPDATE entries SET position = ?, mac = ? WHERE position = ?", made)
 
     def backup(self, name: str) -> Path:
         """Copies the store, while nobody has it open."""
@@ -247,6 +279,8 @@ class Ground:
         for file in self.folder.glob("remit.db*"):
             file.unlink()
         shutil.copy(backup, self.path)
+        if self.stolen:
+            self.authenticates()
 
     async def export(self) -> Path:
         """Exports everything, and returns the folder."""

@@ -82,7 +82,7 @@ def graph_for(folder: Path, repeat: str, deadly: bool, calls: int = 1) -> Graph:
 
 async def live(ground: Ground, graph: Graph, said: Said = YES) -> str:
     """Starts the run, or goes on with it; rules once on what waits; returns how it ended."""
-    async with Runtime(graph, store=ground.url, policies=ground.policies) as runtime:
+    async with Runtime(graph, store=ground.url, policies=ground.policies, keys=ground.folder / "keys") as runtime:
         runs = await runtime.journal.streams("run/")
         run = runs[0][4:] if runs else await runtime.start(graph, principal="me")
         report = await runtime.resume(run)

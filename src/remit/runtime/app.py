@@ -50,7 +50,7 @@ from remit.runtime.registry import Registry
 from remit.runtime.scheduler import Drive, RunReport
 from remit.runtime.secrets import Provider, Secrets, kept_outside
 from remit.runtime.stream import Draft, RunStream
-from remit.store.journal import Append, Artifact, Journal
+from remit.store.journal import Append, Artifact, Journal, JournalKeys
 from remit.store.leases import Leases
 from remit.store.projections import Projections
 
@@ -66,7 +66,8 @@ class Runtime:
     Nothing runs where the policies are missing, broken or unreadable: entering raises PolicyError. Once the store has
     an activation, that set is in force, and the folder is a draft; `policy_keys` are the public keys whose activations
     count, those in the folder `keys` if not given. `secrets` is where the tools' are: a mapping, or
-    what is asked by name; the environment (`REMIT_SECRET_<name>`) if not given.
+    what is asked by name; the environment (`REMIT_SECRET_<name>`) if not given. What is written is authenticated by the
+    store's journal key: a file in `keys`, made with the store, or `journal_key`, 64 hex digits given to every worker.
     """
 
     def __init__(
@@ -81,12 +82,14 @@ class Runtime:
         policy_keys: Sequence[str] = (),
         ambient: Ambient | None = None,
         worker: str = "",
+        journal_key: str = "",
     ) -> None:
         self._packs = tuple(packs)
         self._registry = Registry(graphs)
         self._store = store
         self._folder = policies
         self._keys = KeyRing(keys)
+        self._journal_keys = JournalKeys(keys, journal_key)
         self._anchor = anchor
         self._policy_keys = tuple(policy_keys)
         self._pinned: dict[str, Gate] = {}
@@ -117,10 +120,10 @@ class Runtime:
     async def _opened(self) -> Journal:
         """Opens the store; a new one only where there are policies to run under."""
         try:
-            return await Journal.open(self._store, create=False)
+            return await Journal.open(self._store, create=False, keys=self._journal_keys, authentic=True)
         except SettingsError:
             load_governed(self._folder, read_policies(self._folder, self._packs), self._registry, self._ambient)
-            return await Journal.open(self._store)
+            return await Journal.open(self._store, keys=self._journal_keys, authentic=True)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -239,6 +242,7 @@ class Runtime:
             if not await self._has_work(graph, state) and not (wait and state.status is RunStatus.RUNNING):
                 return await self._report(graph, state)
             async with self._leased(run):
+                await self.journal.check_whole()
                 stream = await take(self.journal, self._ambient, state, self.worker)
                 try:
                     report = await self._drive(gate, graph, stream, wait)

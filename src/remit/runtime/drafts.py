@@ -109,16 +109,20 @@ def _priority(policies: PolicySet, queue: str, call: Call, tool: ToolSpec, facts
 
 
 def open_in_doubt(
-    stream: RunStream, call: Call, tool: ToolSpec, why: str, policies: PolicySet, ambient: Ambient
-) -> tuple[Draft, Sealed]:
-    """Returns a review that asks a person whether a call that was begun has happened."""
+    stream: RunStream, call: Call, tool: ToolSpec, why: str, policies: PolicySet, ambient: Ambient,
+    disclosed: tuple[RuleHit, ...] = (),
+) -> tuple[Draft, Sealed]:  # fmt: skip
+    """Returns a review that asks a person whether a call that was begun has happened.
+
+    `disclosed` are rules in force now that ask for a review before it is run again.
+    """
     reason = (
         f"`{tool.name}` was begun and nobody knows whether it happened: {why}. It may not be repeated by guess:"
         " approve to run it again, deny to give it up."
     )
     shown = shown_to_reviewer(call, tool, {}, (reason,))
     queue = policies.people.queue(IN_DOUBT) or Queue(IN_DOUBT, 0)
-    return _open(stream, call, queue, {**shown, "queue": IN_DOUBT}, ambient, in_doubt=True)
+    return _open(stream, call, queue, {**shown, "queue": IN_DOUBT}, ambient, disclosed=disclosed, in_doubt=True)
 
 
 def shown_to_reviewer(

@@ -24,10 +24,11 @@ from remit.core.entries import (
     Commitment,
     Obligation,
     Outcome,
+    RuleHit,
     Sealed,
 )
-from remit.core.facts import Facts, capture, roots
-from remit.core.judging import Judged, Standing
+from remit.core.facts import Facts, as_it_stood, capture, roots
+from remit.core.judging import Judged, Standing, passed
 from remit.core.labels import by_reviewer, join
 from remit.core.lifecycle import CallState
 from remit.core.obliging import Obliged, as_obliged, decide_approved, decide_granted, settled
@@ -293,8 +294,8 @@ class Gate:
     async def recover(self, stream: RunStream, ask: Ask, begun: CallState) -> bytes:
         """Settles a call that was intended by an owner that is gone, and never by guess.
 
-        Idempotent and keyed tools run again with the same key. Any other is asked through its probe, and
-        where that can't say, a person is asked. Raises what `call` raises.
+        Idempotent and keyed tools run again with the same key, where the policies in force allow that. Any other is
+        asked through its probe, and where that can't say, a person is asked. Raises what `call` raises.
         """
         tool = self._registry.tools[begun.tool]
         call = recorded_call(stream, begun)
@@ -429,10 +430,39 @@ class Gate:
         self, stream: RunStream, ask: Ask, tool: Tool[..., object], call: Call, begun: CallState, because: str,
         judged: Judged | None = None,
     ) -> bytes:  # fmt: skip
+        """Runs a call in doubt again, if the policies in force allow it: it is decided anew.
+
+        The run, and what it was counted for, are taken as they stood when the call was first decided, because it has
+        been counted since. Everything else is looked at again. A rule that asked for a review then, and got it, doesn't
+        ask again; one that people weren't shown puts the call in doubt. A deny settles it: it isn't run again.
+        """
+        seen = await self._seen(stream, ask, tool.spec, call.args)
         await stream.ready()
-        body = CallIntendedAgain(call.id, begun.key, because, judged.rulings if judged else ())
+        # One uninterrupted step, up to the commit point.
+        also = tuple(hit for one in reviews_of(stream, begun) for hit in one.opened.disclosed) if judged else ()
+        now = self._capture(stream, ask, tool.spec, seen).document()
+        document = as_it_stood(plain(stream.value(begun.decided, "/facts", begun.facts)), now)
+        approval = passed(begun.verdict, also)
+        verdict = decide_approved(tool.spec, document, call.args, self.policies, approval)
+        _tell("decided once more", ask.tool, verdict, ())
+        left = withdraw(stream, begun, "decided") if judged else ()
+        if verdict.outcome is Outcome.ESCALATE:
+            why = f"the policies in force ask for a review before it is run again: {'; '.join(verdict.reasons)}"
+            hits = tuple(hit for hit in (*verdict.rules, *verdict.broken) if hit.effect is Outcome.ESCALATE)
+            raise await self._in_doubt(stream, call, tool.spec, why, left, hits)
+        draft = stream.draft()
+        said, facts = write_verdict(draft, verdict), draft.commit("/facts", canonical(document))
+        if verdict.outcome is Outcome.DENY:
+            words = "nobody knows whether it happened, and it isn't run again: " + "; ".join(verdict.reasons)
+            error = draft.commit("/error", canonical(_printable(words)))
+            given_up = CallSettled(call.id, False, error=error, cause="InDoubt", verdict=said, facts=facts)
+            written = stream.enqueue(draft, "gate", given_up, others=left, unchanged=self._unchanged)
+            await asyncio.shield(written)
+            raise failed(tool.name, _printable(words), "InDoubt")
+        body = CallIntendedAgain(call.id, begun.key, because, judged.rulings if judged else (), said, facts)
         used = consume(stream, begun) if judged else ()
-        await asyncio.shield(stream.enqueue(stream.draft(), "gate", body, others=used))
+        written = stream.enqueue(draft, "gate", body, others=used, unchanged=self._unchanged)
+        await asyncio.shield(written)  # THE COMMIT POINT of a call that is run again.
         return await self._act(stream, ask, tool, call, begun.key, attempt=2)
 
     async def _act(
@@ -500,10 +530,11 @@ class Gate:
         return invoked.data
 
     async def _in_doubt(
-        self, stream: RunStream, call: Call, tool: ToolSpec, why: str, left: tuple[tuple[Draft, Sealed], ...] = ()
-    ) -> Waiting:
+        self, stream: RunStream, call: Call, tool: ToolSpec, why: str, left: tuple[tuple[Draft, Sealed], ...] = (),
+        disclosed: tuple[RuleHit, ...] = (),
+    ) -> Waiting:  # fmt: skip
         await stream.ready()
-        opened = open_in_doubt(stream, call, tool, _printable(why), self.policies, self._ambient)
+        opened = open_in_doubt(stream, call, tool, _printable(why), self.policies, self._ambient, disclosed)
         body = CallInDoubt(call.id, opened[1].stream.removeprefix("review/"))
         await asyncio.shield(stream.enqueue(stream.draft(), "gate", body, others=(opened, *left)))
         _log.warning("in doubt", tool=tool.name, review=body.review, why=why)

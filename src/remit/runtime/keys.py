@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from remit.core.notes import SignerKey, VerifierKey
 from remit.errors import BadInput, Conflict
 from remit.runtime.ambient import Ambient
 from remit.runtime.stream import Draft
+from remit.store.authentic import private_folder, write_private
 from remit.store.journal import Append, Journal
 
 
@@ -66,9 +66,8 @@ class KeyRing:
         key = SignerKey(name, ambient.entropy(32))
         path = self._path(key.verifier)
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(f"{key}\n")
+            private_folder(self._folder)
+            write_private(path, f"{key}\n")
         except OSError as error:
             raise BadInput(f"`{path}` can't be written: {error.strerror}") from error
         await self._append(journal, ambient, actor, KeyAdded(str(key.verifier)))

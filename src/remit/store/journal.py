@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -15,17 +16,20 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from remit.core.canonical import digest_bytes, link
 from remit.core.entries import Entry, Head, Payload, follow, unseal
-from remit.errors import JournalError, Tampered
+from remit.errors import JournalError, NotAuthentic, Tampered
+from remit.store.authentic import Authority, JournalKeys, MarkFile, check_whole, establish, needs_key
 from remit.store.opening import prepare, why
 from remit.store.watch import Watch
 from remit.store.writer import Append, Artifact, Writer
 
-__all__ = ["Append", "Artifact", "Journal"]
+__all__ = ["Append", "Artifact", "Journal", "JournalKeys"]
+
+_NOBODY = Authority(None, "", "it was opened without a journal key")
 
 _T = TypeVar("_T")
 
 _OF_STREAM = "FROM entries JOIN streams ON streams.id = entries.stream_id WHERE streams.name = ?"
-_READ = f"SELECT seq, kind, bytes, hash {_OF_STREAM} AND seq >= ? ORDER BY seq"
+_READ = f"SELECT seq, kind, bytes, hash, position, mac {_OF_STREAM} AND seq >= ? ORDER BY seq"
 _BYTES = f"SELECT bytes {_OF_STREAM} ORDER BY seq"
 _HEAD = f"SELECT seq, hash {_OF_STREAM} ORDER BY seq DESC LIMIT 1"
 _SINCE = "SELECT position, bytes FROM entries WHERE position > ? ORDER BY position LIMIT ?"
@@ -55,24 +59,48 @@ class Journal:
     `async with await Journal.open(url) as journal`.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, authority: Authority = _NOBODY, mark: MarkFile | None = None, *,
+        authentic: bool = False,
+    ) -> None:  # fmt: skip
         """Takes an engine that `opening.prepare` made; `open` is what people call."""
+        self.authority = authority
+        """What this process may say of the store's entries."""
         self._engine = engine
+        self._authentic = authentic
+        self._whole = 0
+        self._mark = mark
         self._watch = Watch(engine)
-        self._writer = Writer(engine, self._watch.advanced)
+        self._writer = Writer(engine, self._watch.advanced, authority.key, mark)
         self._readers = ThreadPoolExecutor(2, "remit-reader")
         self._closed = False
 
     @classmethod
-    async def open(cls, url: str, *, create: bool = True) -> Journal:
+    async def open(
+        cls, url: str, *, create: bool = True, keys: JournalKeys | str | Path | None = None, authentic: bool = False
+    ) -> Journal:
         """Opens the store at `url`: `sqlite:///relative.db` or `sqlite:////absolute.db`.
+
+        Args:
+            keys: where the store's journal key is; a new store's is made there. Without it entries are written without
+                a code, and workers act on few of them.
+            authentic: `read` refuses entries that a worker must not act on. For those who make something happen.
 
         Raises:
             SettingsError: another kind of url; no store there and not `create`; a file that isn't a store
-                or can't be written.
+                or can't be written; its key can't be read.
+            NotAuthentic: with `authentic`: the key isn't here, or the store isn't the one that was written with it.
+            Tampered: with `authentic`: entries are missing.
             NewerJournal: a newer Remit wrote the store.
         """
-        return cls(await asyncio.to_thread(prepare, url, create))
+        found = JournalKeys(keys) if isinstance(keys, (str, Path)) else keys
+        journal = await asyncio.to_thread(_opened, cls, url, create, found, authentic)
+        if authentic:
+            try:
+                await journal.check_whole()
+            except BaseException:
+                await journal.close()
+                raise
+        return journal
 
     async def close(self) -> None:
         """Waits until what was enqueued is committed, then lets go of the file."""
@@ -88,10 +116,17 @@ class Journal:
     ) -> None:
         await self.close()
 
+    @property
+    def path(self) -> str:
+        """The absolute path of the store's file."""
+        return str(Path(self._engine.url.database or "").resolve())
+
     # --- writing ---
 
     def enqueue(self, append: Append) -> asyncio.Future[None]:
         """Hands `append` to the writer, after all that was enqueued before it, and returns at once.
+
+        Raises NotAuthentic where an entry needs the store's journal key, and it isn't here: no worker would act on it.
 
         The future is done after COMMIT. Cancelling it doesn't take the append back. It fails with:
             Conflict: another append came first; nothing of this one is stored, others of its batch are.
@@ -99,11 +134,12 @@ class Journal:
                 then unknown (COMMIT may have happened before it failed): read the head before going on. If
                 it was, what is enqueued on top of it is stored too; if not, that fails with Conflict.
         """
+        self._check_key(append)
         return self._writer.submit(append)
 
     async def append(self, append: Append) -> None:
-        """Enqueues `append` and waits for its commit. Raises what `enqueue`'s future does."""
-        await self._writer.submit(append)
+        """Enqueues `append` and waits for its commit. Raises what `enqueue` and its future do."""
+        await self.enqueue(append)
 
     async def transact(self, job: Callable[[Connection], _T]) -> _T:
         """Runs `job` in the writer's next transaction: for the store's own mutable tables only.
@@ -122,10 +158,12 @@ class Journal:
         """Returns the stream's entries past number `after`; none when there is no such stream.
 
         Raises:
-            Tampered: an entry isn't what was hashed, or doesn't follow the one before it.
+            Tampered: an entry isn't what was hashed, or doesn't follow the one before it; in a journal that was opened
+                `authentic`, also one that a worker must not act on.
             NewerJournal: an entry of a kind this Remit doesn't know.
         """
-        return await self.query(partial(_read, stream=stream, after=after))
+        authority = self.authority if self._authentic else None
+        return await self.query(partial(_read, stream=stream, after=after, authority=authority))
 
     async def read_bytes(self, stream: str) -> list[bytes]:
         """Returns the stream's entries exactly as stored, unchecked."""
@@ -180,6 +218,21 @@ class Journal:
         if not isinstance(data, bytes) or digest_bytes(data) != digest:
             raise Tampered(f"artifact {digest}: its bytes are not what was hashed")
         return Artifact(rows[0][0], rows[0][1], data)
+
+    async def check_whole(self) -> None:
+        """Checks that no entry is missing among those that have come since the last time.
+
+        Raises:
+            NotAuthentic: nothing may run on the store.
+            Tampered: entries are missing.
+        """
+        if self.authority.refusal or self.authority.key is None:
+            raise NotAuthentic(
+                f"nothing runs on `{self._engine.url.database}`: {self.authority.refusal}: put back what belongs there,"
+                " or look at what is in it (`remit audit verify` of an export) and answer for it: `remit store adopt`"
+            )
+        key = self.authority.key
+        self._whole = await self.query(lambda connection: check_whole(connection, key, self._whole))
 
     async def position_of(self, stream: str, seq: int) -> int:
         """Returns an entry's position among all entries, from 1; 0 when there is no such entry."""
@@ -236,6 +289,16 @@ class Journal:
             raise JournalError("the journal is closed: open it again")
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._query, job)
 
+    def _check_key(self, append: Append) -> None:
+        if self.authority.key is not None or not self.authority.keyed:
+            return
+        for entry in append.entries:
+            if needs_key(unseal(entry.bytes).body):
+                raise NotAuthentic(
+                    f"`{entry.kind}` is written with the store's journal key, and {self.authority.refusal}: name the"
+                    " folder that has it with `keys`"
+                )
+
     async def _rows(self, sql: str, *parameters: object) -> list[Any]:
         return await self.query(lambda connection: list(connection.exec_driver_sql(sql, parameters)))
 
@@ -251,20 +314,41 @@ class Journal:
         self._watch.stop()
         self._readers.shutdown()
         self._engine.dispose()
+        if self._mark is not None:
+            self._mark.close()
 
 
-def _read(connection: Connection, stream: str, after: int) -> list[Entry]:
+def _opened(kind: type[Journal], url: str, create: bool, keys: JournalKeys | None, authentic: bool) -> Journal:
+    engine = prepare(url, create)
+    try:
+        path = str(Path(engine.url.database or "").resolve())
+        authority = establish(engine, path, keys)
+        mark = None
+        if keys is not None and authority.key is not None and not authority.refusal:
+            mark = keys.open_mark(authority.key, path)
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        engine.dispose()
+        raise JournalError(f"`{engine.url.database}`: the store can't be read: {why(error)}") from error
+    except BaseException:
+        engine.dispose()
+        raise
+    return kind(engine, authority, mark, authentic=authentic)
+
+
+def _read(connection: Connection, stream: str, after: int, authority: Authority | None = None) -> list[Entry]:
     # The entry at `after` is read too: the first one asked for must follow it.
     rows = connection.exec_driver_sql(_READ, (stream, max(after, 0))).all()
     head = Head()
     if after >= 0:
         if not rows:
             return []
-        head = Head(after - 1, _unseal(stream, *rows[0]).prev)
+        head = Head(after - 1, _unseal(stream, *rows[0][:4]).prev)
     entries = []
-    for row in rows:
+    for *row, position, mac in rows:
         entry = _unseal(stream, *row)
         head = follow(entry, head)
+        if authority is not None:
+            authority.check(entry, position, row[3], mac)
         entries.append(entry)
     return entries[1:] if after >= 0 else entries
 

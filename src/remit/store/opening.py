@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from threading import Event
 from typing import Final
@@ -13,7 +14,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlmodel import SQLModel
 
 from remit.errors import NewerJournal, SettingsError
-from remit.store.tables import APPLICATION, SCHEMA, TABLES, TRIGGERS
+from remit.store.tables import APPLICATION, MIGRATIONS, SCHEMA, TABLES, TRIGGERS
 
 BUSY_SECONDS: Final = 10.0
 """How long a connection waits for another process's transaction."""
@@ -32,6 +33,8 @@ def prepare(url: str, create: bool) -> Engine:
     """
     path = _path(url)
     _reachable(path, create)
+    if create:
+        _private(path)
     # One connection writes, one watches, two read: none is ever waited for.
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
@@ -100,6 +103,12 @@ def _reachable(path: Path, create: bool) -> None:
             raise SettingsError(f"`{place}` can't be written: let this user write there, or name another file")
 
 
+def _private(path: Path) -> None:
+    """Makes the file, where there is none, readable by its owner alone; SQLite gives its log the same mode."""
+    with suppress(OSError):  # there is one, or SQLite says why there can't be
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+
 def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
     for pragma in (
         f"busy_timeout = {int(BUSY_SECONDS * 1000)}",
@@ -127,8 +136,22 @@ def _ours(connection: Connection, path: Path, create: bool) -> None:
     schema = _pragma(connection, "user_version")
     if schema > SCHEMA:
         raise NewerJournal(f"`{path}`: schema {schema}, and this Remit knows {SCHEMA}: upgrade Remit")
-    if schema != SCHEMA:
+    if schema != SCHEMA and schema not in MIGRATIONS:
         raise SettingsError(f"`{path}`: schema {schema} is of no released Remit: name another file")
+    if schema != SCHEMA:
+        _migrate(connection)
+
+
+def _migrate(connection: Connection) -> None:
+    """Brings an older schema to today's, in one transaction: a crash leaves one or the other."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    schema = _pragma(connection, "user_version")  # another process may have been faster
+    while schema < SCHEMA:
+        for statement in MIGRATIONS[schema]:
+            connection.exec_driver_sql(statement)
+        schema += 1
+        connection.exec_driver_sql(f"PRAGMA user_version = {schema}")
+    connection.exec_driver_sql("COMMIT")
 
 
 def _tables() -> list[Table]:

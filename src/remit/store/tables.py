@@ -11,8 +11,8 @@ from typing import Final
 from sqlalchemy import Column, LargeBinary, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-SCHEMA: Final = 1
-"""`PRAGMA user_version` of a store that this Remit writes."""
+SCHEMA: Final = 2
+"""`PRAGMA user_version` of a store that this Remit writes. 1: without `entries.mac` and `journal_key`."""
 
 APPLICATION: Final = 0x52454D54
 """`PRAGMA application_id` of every Remit store: `REMT`."""
@@ -40,6 +40,17 @@ class EntryTable(SQLModel, table=True):
     data: bytes = Field(sa_column=Column("bytes", LargeBinary, nullable=False))
     hash: bytes = Field(sa_column=Column("hash", LargeBinary, nullable=False))
     """32 bytes."""
+    mac: bytes | None = Field(default=None, sa_column=Column("mac", LargeBinary, nullable=True))
+    """32 bytes that say that a holder of the journal key wrote it: `store/authentic.py`. No part of the evidence."""
+
+
+class JournalKeyTable(SQLModel, table=True):
+    """The name of the key that authenticates entries; the one row of a store that has one."""
+
+    __tablename__ = "journal_key"
+
+    id: int = Field(primary_key=True)
+    key: str
 
 
 class PayloadTable(SQLModel, table=True):
@@ -172,20 +183,28 @@ TABLES: Final = (
     "projection",
     "outbox",
     "notified",
+    "journal_key",
 )
 """Other tables that a program defines with SQLModel are none of ours."""
 
 
-def _refuse(table: str, event: str, words: str) -> str:
+def _refuse(table: str, event: str, words: str, columns: str = "") -> str:
     return (
-        f"CREATE TRIGGER {table}_no_{event.lower()} BEFORE {event} ON {table} BEGIN SELECT RAISE(ABORT, '{words}'); END"
+        f"CREATE TRIGGER {table}_no_{event.lower()} BEFORE {event}{columns} ON {table}"
+        f" BEGIN SELECT RAISE(ABORT, '{words}'); END"
     )
+
+
+_ENTRY_UPDATE: Final = _refuse(
+    "entries", "UPDATE", "an entry never changes", " OF position, stream_id, seq, kind, bytes, hash"
+)
+"""Not of `mac`: `remit store adopt` writes it anew."""
 
 
 TRIGGERS: Final = (
     _refuse("streams", "UPDATE", "a stream keeps its name"),
     _refuse("streams", "DELETE", "a stream is never deleted"),
-    _refuse("entries", "UPDATE", "an entry never changes"),
+    _ENTRY_UPDATE,
     _refuse("entries", "DELETE", "an entry is never deleted"),
     _refuse("payloads", "UPDATE", "a payload is erased or stays as it is"),
     _refuse("artifacts", "UPDATE", "an artifact never changes"),
@@ -198,3 +217,13 @@ TRIGGERS: Final = (
     "OR NEW.seq <> (SELECT coalesce(max(seq), -1) + 1 FROM entries WHERE stream_id = NEW.stream_id) "
     "BEGIN SELECT RAISE(ABORT, 'an entry comes right after the last one of its stream'); END",
 )
+
+MIGRATIONS: Final = {
+    1: (
+        "ALTER TABLE entries ADD COLUMN mac BLOB",
+        "CREATE TABLE journal_key (id INTEGER NOT NULL, key VARCHAR NOT NULL, PRIMARY KEY (id))",
+        "DROP TRIGGER IF EXISTS entries_no_update",
+        _ENTRY_UPDATE,
+    ),
+}
+"""What makes a store of each older schema one of the next."""

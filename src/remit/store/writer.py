@@ -23,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from remit.core.canonical import digest_bytes
 from remit.core.entries import Head, Payload, Sealed
 from remit.errors import Conflict, JournalError
+from remit.store.authentic import JournalKey, MarkFile
 from remit.store.opening import BUSY_SECONDS, identity, why
 from remit.store.tables import ArtifactTable, EntryTable, PayloadTable, StreamTable
 
@@ -33,6 +34,8 @@ _CACHED_STREAMS: Final = 8_192
 
 _DIED: Final = "the journal's writer thread has died: open the journal again"
 _MOVED: Final = "its file was replaced by another"
+_LOG_MOVED: Final = "its write-ahead log (`-wal` or `-shm`) was removed or replaced"
+_SHRUNK: Final = "entries were taken out of it meanwhile"
 _FAILURES: Final = (
     SQLAlchemyError,
     sqlite3.Error,
@@ -124,11 +127,14 @@ class _Ends:
 class _Transaction:
     """The rows of one batch, from BEGIN IMMEDIATE to COMMIT."""
 
-    def __init__(self, connection: Connection, ends: _Ends) -> None:
+    def __init__(self, connection: Connection, ends: _Ends, key: JournalKey | None) -> None:
         self._connection = connection
         self._ends = ends
+        self._key = key
+        self.last = ""
+        """The hash of the last entry."""
         self._streams: list[tuple[int, str]] = []
-        self._entries: list[tuple[int, int, int, str, bytes, bytes]] = []
+        self._entries: list[tuple[int, int, int, str, bytes, bytes, bytes | None]] = []
         self._payloads: list[tuple[int, int, str, bytes, bytes]] = []
         self._artifacts: dict[str, tuple[str, str, bytes]] = {}
 
@@ -139,6 +145,8 @@ class _Transaction:
         ends = self._ends
         if version != ends.version or len(ends.heads) > _CACHED_STREAMS:
             position, stream_id = self._connection.exec_driver_sql(_SELECT_ENDS).one()
+            if (position or 0) < ends.position:
+                raise OSError(_SHRUNK)
             ends.version, ends.position, ends.stream_id = version, position or 0, stream_id or 0
             ends.heads.clear()
 
@@ -155,10 +163,14 @@ class _Transaction:
                 raise Conflict(_conflict(stream, expected, head), stream)
         for stream, head in heads.items():
             self._ends.heads[stream] = (self._stream_id(stream), head)
+        end = self._ends.position + len(append.entries)
         for entry in append.entries:
-            self._ends.position += 1
-            at = (self._ends.position, self._ends.heads[entry.stream][0])
-            self._entries.append((*at, entry.seq, entry.kind, entry.bytes, bytes.fromhex(entry.hash)))
+            self._ends.position = position = self._ends.position + 1
+            hash = bytes.fromhex(entry.hash)
+            mac = self._key.mac(position, hash, position == end) if self._key else None
+            at = (position, self._ends.heads[entry.stream][0])
+            self._entries.append((*at, entry.seq, entry.kind, entry.bytes, hash, mac))
+            self.last = entry.hash
         for payload in append.payloads:
             stream_id = self._ends.heads[payload.stream][0]
             self._payloads.append((stream_id, payload.seq, payload.path, payload.salt, payload.value))
@@ -195,13 +207,22 @@ class _Transaction:
 class Writer:
     """Commits what is submitted, in order, on a thread of its own.
 
-    `advanced` is told, on that thread, the last position after each commit that stored entries.
+    Args:
+        advanced: is told, on that thread, the last position after each commit that stored entries.
+        key: authenticates what is stored; None without one.
+        mark: notes how far the store has come, after each commit; None without a key.
     """
 
-    def __init__(self, engine: Engine, advanced: Callable[[int], None]) -> None:
+    def __init__(
+        self, engine: Engine, advanced: Callable[[int], None], key: JournalKey | None = None,
+        mark: MarkFile | None = None,
+    ) -> None:  # fmt: skip
         self._engine = engine
+        self._key = key
+        self._mark = mark
         self._path = engine.url.database or ""
         self._file = identity(self._path)
+        self._logs: dict[str, tuple[int, int]] = {}
         self._advanced = advanced
         self._connection: Connection | None = None
         self._ends = _Ends()
@@ -263,7 +284,7 @@ class Writer:
             self._check_file()
             if self._connection is None:
                 self._connection = self._engine.connect()
-            transaction = _Transaction(self._connection, self._ends)
+            transaction = _Transaction(self._connection, self._ends, self._key)
             transaction.begin()
             outcomes = [_perform(transaction, self._connection, item.work) for item in batch]
             transaction.flush()
@@ -274,13 +295,28 @@ class Writer:
             self._forget()
             return [_failure(error) for _ in batch]
         if self._ends.position != before:
+            if self._mark is not None and transaction.last:
+                with suppress(OSError):  # what is committed is committed: a mark that is behind notices less
+                    self._mark.note(self._ends.position, transaction.last)
             self._advanced(self._ends.position)
         return outcomes
 
     def _check_file(self) -> None:
-        """Raises OSError when the file isn't at its place: what goes into it then, nobody finds again."""
+        """Raises OSError when a file of the store isn't at its place: what goes into it then, nobody finds again."""
         if identity(self._path) != self._file:
             raise OSError(_MOVED)
+        if self._connection is None:
+            self._logs = {}
+            return
+        for name in ("-wal", "-shm"):
+            try:
+                found = identity(self._path + name)
+            except FileNotFoundError:
+                if name in self._logs:
+                    raise OSError(_LOG_MOVED) from None
+                continue
+            if self._logs.setdefault(name, found) != found:
+                raise OSError(_LOG_MOVED)
 
     def _forget(self) -> None:
         """After a failure nothing believed here can be trusted: the connection goes, and all cached heads."""
@@ -348,6 +384,11 @@ def _failure(error: BaseException) -> JournalError:
         remedy = f"another process held the store's write lock for over {BUSY_SECONDS:g} s: find and stop it"
     elif isinstance(error, FileNotFoundError) or said == _MOVED:
         remedy = "put the store's file back, or stop this process"
+    elif said in (_LOG_MOVED, _SHRUNK):
+        remedy = (
+            "what was acknowledged before may be lost: stop every process that uses the store, and compare it with its"
+            " newest checkpoint (`remit audit verify`) before anything runs again"
+        )
     elif "is full" in said:
         remedy = "make room on its disk"
     else:

@@ -15,6 +15,7 @@ from remit.cli.output import escaped, fields, heading, print_json
 from remit.cli.policy.comparing import files_of, show_difference
 from remit.cli.policy.sources import app_option, since, tools_for
 from remit.cli.settings import Settings, asynchronous, json_option, keys_option, settings, store_option
+from remit.cli.stores import open_store
 from remit.core.notes import VerifierKey
 from remit.errors import BadInput
 from remit.logs import get
@@ -85,7 +86,7 @@ async def activate(
     activated meanwhile, 8 waiting for a review.
     """
     found = settings(app=app, keys=keys, store=store)
-    async with await Journal.open(found.store, create=False) as journal:
+    async with await open_store(found) as journal:
         ring = KeyRing(found.keys)
         trusted = await trusted_keys(journal, ring, found)
         force = await look(journal, trusted)

@@ -13,6 +13,7 @@ from remit.bundles import Bundle
 from remit.cli.output import escaped, fields, heading, mark, moment, print_json, print_table
 from remit.cli.policy.sources import app_option, placed, since, tools_of, tools_option
 from remit.cli.settings import Settings, asynchronous, json_option, policies_option, settings, store_option
+from remit.cli.stores import open_store
 from remit.errors import BadInput, PolicyError
 from remit.policykit.backtest import Backtest, Loaded, Report, Row
 from remit.policykit.bundlerows import bundle_loaded, bundle_rows
@@ -20,7 +21,6 @@ from remit.policykit.pages import page, summary
 from remit.policykit.toolset import FILE, Toolset
 from remit.runtime.policyfolder import read_policies
 from remit.store.decisions import with_decisions
-from remit.store.journal import Journal
 
 
 @click.command()
@@ -68,7 +68,7 @@ async def backtest(
             with closing(Bundle(Path(bundle))) as opened:
                 report = job(bundle_loaded(opened), bundle_rows(opened, begin))
         else:
-            async with await Journal.open(found.store, create=False) as journal:
+            async with await open_store(found) as journal:
                 report = await with_decisions(journal, begin, job)
     except PolicyError as error:
         raise PolicyError(tuple(placed(found.policies, problem) for problem in error.problems)) from error

@@ -10,12 +10,12 @@ import click
 
 from remit.cli.output import escaped, folded, heading, print_json
 from remit.cli.settings import Settings, asynchronous, json_option, settings, store_option
+from remit.cli.stores import open_store
 from remit.core.entries import PolicyLoaded
 from remit.errors import BadInput, UnknownId
 from remit.policykit.diff import Difference, compare
 from remit.runtime.policyfolder import pack_files, read_policies
 from remit.runtime.recordedcalls import recorded_texts
-from remit.store.journal import Journal
 
 _DIGEST = re.compile(r"[0-9a-f]{6,64}")
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
@@ -64,7 +64,7 @@ async def files_of(found: Settings, name: str) -> dict[str, str]:
     if _is_ref(ref):
         return {**_of_git(ref, folder if colon else found.policies), **pack_files(found.packs)}
     if _DIGEST.fullmatch(name):
-        async with await Journal.open(found.store, create=False) as journal:
+        async with await open_store(found) as journal:
             sets = {
                 entry.body.digest: entry.body
                 for entry in await journal.read("policy")

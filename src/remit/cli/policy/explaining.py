@@ -10,6 +10,7 @@ from remit.cli.inputs import run_and_call
 from remit.cli.output import escaped, fields, folded, heading, mark, print_json, value
 from remit.cli.policy.sources import Folder, app_option, open_folder, tools_option
 from remit.cli.settings import Settings, asynchronous, json_option, policies_option, settings, store_option
+from remit.cli.stores import open_store
 from remit.core.obligations import in_words
 from remit.errors import BadInput, UnknownId
 from remit.policykit.casefiles import read_cases
@@ -19,7 +20,6 @@ from remit.policykit.situations import situation
 from remit.policykit.toolset import recorded_tools
 from remit.runtime.policyfolder import read_policies
 from remit.runtime.recordedcalls import recorded_call
-from remit.store.journal import Journal
 from remit.store.projections import Projections
 
 
@@ -69,7 +69,7 @@ def explain_case(folder: Folder, case: str) -> Explained:
 
 async def _call(found: Settings, call: str, policies: str | None) -> Explained:
     run, id = run_and_call(call)
-    async with await Journal.open(found.store, create=False) as journal:
+    async with await open_store(found) as journal:
         recorded = await recorded_call(journal, (await Projections(journal).find_run(run)).run, id)
     if policies is None:
         rules = recorded.policies.load()

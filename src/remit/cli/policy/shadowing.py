@@ -13,11 +13,11 @@ from remit.bundles import Bundle
 from remit.cli.output import escaped, folded, heading, mark, moment, print_json, print_table
 from remit.cli.policy.sources import since
 from remit.cli.settings import asynchronous, json_option, settings, store_option
+from remit.cli.stores import open_store
 from remit.policykit.backtest import Loaded, Row
 from remit.policykit.bundlerows import bundle_loaded, bundle_rows
 from remit.policykit.shadow import Shadow, ShadowRule
 from remit.store.decisions import with_decisions
-from remit.store.journal import Journal
 
 
 @click.command()
@@ -49,7 +49,7 @@ async def shadow(period: str, bundle: str | None, store: str | None, as_json: bo
         with closing(Bundle(Path(bundle))) as opened:
             rules = job(bundle_loaded(opened), bundle_rows(opened, begin))
     else:
-        async with await Journal.open(settings(store=store).store, create=False) as journal:
+        async with await open_store(settings(store=store)) as journal:
             rules = await with_decisions(journal, begin, job)
     if as_json:
         print_json(rule.row() for rule in rules)

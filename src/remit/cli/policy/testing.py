@@ -9,6 +9,7 @@ import click
 from remit.cli.output import escaped, folded, heading, is_coloured, mark, print_json
 from remit.cli.policy.sources import Folder, app_option, open_folder, placed, tools_option
 from remit.cli.settings import asynchronous, json_option, settings, store_option
+from remit.cli.stores import open_store
 from remit.core.policy import PolicySet
 from remit.errors import BadInput, PolicyError
 from remit.policykit.casefiles import cases_text, read_cases
@@ -16,7 +17,6 @@ from remit.policykit.cases import Played, play
 from remit.policykit.coverage import Coverage, CoverageReport
 from remit.policykit.reports import junit
 from remit.runtime.recordedcases import recorded_cases
-from remit.store.journal import Journal
 
 _SHOWN = 25
 
@@ -135,7 +135,7 @@ async def cases(source: str, output: str | None, store: str | None, as_json: boo
     A call that was approved becomes two cases: that it escalates, and that it is allowed with the approval. Arguments
     and facts are in the file in full: look before you share it.
     """
-    async with await Journal.open(settings(store=store).store, create=False) as journal:
+    async with await open_store(settings(store=store)) as journal:
         found, left_out = await recorded_cases(journal, source)
     if left_out:
         click.echo(f"{left_out} decisions are left out: their arguments or facts are not there any more", err=True)

@@ -83,6 +83,7 @@ from remit.core.entries.sealing import (
     unseal,
 )
 from remit.core.entries.stores import (
+    Adopted,
     CountingBegun,
     Erased,
     Exported,
@@ -94,6 +95,7 @@ __all__ = [
     "KINDS",
     "LARGEST_ENTRY",
     "VERSION",
+    "Adopted",
     "CallAnswered",
     "CallDecided",
     "CallDecidedAgain",

@@ -148,6 +148,10 @@ class CallSettled(Fact, frozen=True):
     """The result before it was masked, where that was to be kept."""
     guarded: tuple[str, ...] = ()
     """What guardrails did to the result: `secrets:mask`."""
+    verdict: VerdictRecord | None = None
+    """Of a call in doubt that was to run again: the deny by which it did not."""
+    facts: Commitment | None = None
+    """What that verdict is on."""
 
 
 class CallInDoubt(Fact, frozen=True):
@@ -158,12 +162,15 @@ class CallInDoubt(Fact, frozen=True):
 
 
 class CallIntendedAgain(Fact, frozen=True):
-    """It is run again with the same key: because its `repeat` permits, or a person said so."""
+    """It is run again with the same key: because its `repeat` permits, or a person said so, and `verdict` allows it."""
 
     id: str
     key: str
     because: str
     rulings: tuple[Ruling, ...] = ()
+    verdict: VerdictRecord | None = None
+    """Older journals have none."""
+    facts: Commitment | None = None
 
 
 class Recorded(Fact, frozen=True):

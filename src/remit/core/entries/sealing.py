@@ -13,7 +13,7 @@ from remit.core.canonical import GENESIS, commitment, link
 from remit.core.entries import counters, flows, grants, policies, reviews, runs, stores
 from remit.core.entries.facts import Commitment, Fact
 from remit.core.entries.reviews import ReviewRuled
-from remit.core.entries.runs import CallDecided, CallDecidedAgain, CallRejected
+from remit.core.entries.runs import CallDecided, CallDecidedAgain, CallIntendedAgain, CallRejected, CallSettled
 from remit.errors import JournalError, NewerJournal, Tampered, TooLarge
 
 VERSION = 1
@@ -180,6 +180,8 @@ def commitments(body: Fact) -> dict[str, Commitment]:
     else:
         for name in _NAMES:
             found[f"/{name}"] = getattr(body, name, None)
+        if isinstance(body, (CallIntendedAgain, CallSettled)) and body.verdict is not None:
+            found |= {"/facts": body.facts, "/reasons": body.verdict.reasons}
     return {path: said for path, said in found.items() if said is not None}
 
 

@@ -42,10 +42,27 @@ class CountingBegun(Fact, frozen=True):
     secret: Commitment
 
 
+class Adopted(Fact, frozen=True):
+    """An operator answers for the store as it was: from here on it is authenticated by another journal key.
+
+    Before, it was written without a key, its key was lost, or an older copy was put in its place.
+    """
+
+    size: int
+    """Entries of the store before this one."""
+    root: str
+    """The root, in hex, of the Merkle tree (RFC 6962) over them."""
+    by: str
+    refused: str
+    """Why nothing ran on it."""
+    reason: Commitment
+
+
 KINDS: Mapping[str, type[Fact]] = {
     "store.exported": Exported,
     "store.erased": Erased,
     "store.key_added": KeyAdded,
     "store.key_retired": KeyRetired,
     "store.counting_begun": CountingBegun,
+    "store.adopted": Adopted,
 }

@@ -1,0 +1,165 @@
+"""A call in doubt is run again only where the policies in force allow it, and the journal says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from worlds import World, one
+
+from remit import NOT_DONE, Context, FactRequest, Graph, Invocation, ToolFailed, fact
+from remit.runtime.scheduler import RunReport
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path).policy(allow="true")
+
+
+class Crash(BaseException):
+    """What ends a process: nobody catches it."""
+
+
+def crashing() -> Callable[..., str]:
+    left = [1]
+
+    def body(invocation: Invocation, what: str, amount: int) -> str:
+        if left.pop() if left else 0:
+            raise Crash
+        return f"did {what}"
+
+    return body
+
+
+def asking(act: Any, **arguments: Any) -> Any:
+    async def agent(ctx: Context) -> str:
+        try:
+            return await ctx.call(act, **arguments)
+        except ToolFailed as error:
+            return f"{error.cause}: {error}"
+
+    return agent
+
+
+async def crashed(world: World, graph: Graph, run: str = "") -> str:
+    async with world.runtime(graph) as runtime:
+        run = run or await runtime.start(graph, principal="me")
+        with pytest.raises(Crash):
+            await runtime.resume(run)
+    return run
+
+
+async def resumed(world: World, graph: Graph, run: str) -> RunReport:
+    async with world.runtime(graph) as runtime:
+        return await runtime.resume(run)
+
+
+@pytest.mark.parametrize("repeat", ["keyed", "idempotent"])
+async def test_what_policy_denies_by_now_is_not_run_again_and_nobody_is_told_that_it_failed_or_happened(
+    world: World, repeat: str
+) -> None:
+    act = world.act(repeat=repeat, body=crashing())
+    graph = one(asking(act, what="rent"), act)
+    run = await crashed(world, graph)
+    world.policy({"id": "stop", "deny": "args.what == 'rent'", "because": "Rent is stopped."})
+    report = await resumed(world, graph, run)
+    assert world.did == ["rent"]
+    assert str(report.output).startswith("InDoubt: ")
+    assert "nobody knows whether it happened, and it isn't run again: Rent is stopped." in str(report.output)
+    state = await world.state(run)
+    assert state.settled.get("act") is None
+    (settled,) = await world.bodies(run, "call.settled")
+    assert settled.verdict.outcome == "deny"
+    assert (await world.holds()).decisions == 2
+
+
+async def test_what_policy_allows_still_is_run_again_under_a_verdict_of_its_own(world: World) -> None:
+    act = world.act(repeat="keyed", body=crashing())
+    graph = one(asking(act, what="rent"), act)
+    run = await crashed(world, graph)
+    world.policy({"id": "other", "allow": "args.what == 'rent'"})
+    assert (await resumed(world, graph, run)).output == "did rent"
+    (again,) = await world.bodies(run, "call.intended_again")
+    assert again.verdict.rules[0].rule == "other"
+    assert (await world.holds()).decisions == 2
+
+
+async def test_a_limit_that_the_call_itself_used_up_does_not_stop_it(world: World) -> None:
+    """It has been counted since it was decided: it isn't counted against itself."""
+    world.policy({"id": "once", "allow": "spent.calls < 1 && counters.paid < 1"})
+    (world.policies / "counters.yaml").write_text('{"counters": {"paid": {"tools": ["act"], "per": ["run"]}}}')
+    act = world.act(repeat="keyed", body=crashing())
+    graph = one(asking(act, what="rent"), act)
+    run = await crashed(world, graph)
+    assert (await resumed(world, graph, run)).output == "did rent"
+    await world.holds()
+
+
+async def test_facts_are_asked_anew_before_it_is_run_again(world: World) -> None:
+    world.policy({"id": "open", "allow": "facts.open"})
+    act = world.act(repeat="keyed", body=crashing())
+    said = [True, False]
+
+    @fact(tools=[act])
+    def open(request: FactRequest) -> bool:
+        return said.pop(0)
+
+    graph = one(asking(act, what="rent"), act, facts=[open])
+    run = await crashed(world, graph)
+    assert "isn't run again" in str((await resumed(world, graph, run)).output)
+    assert world.did == ["rent"]
+    await world.holds()
+
+
+async def test_what_people_approved_is_run_again_without_asking_them_anew(world: World) -> None:
+    world.policy(escalate="true")
+    act = world.act(repeat="keyed", body=crashing())
+    graph = one(asking(act, what="rent"), act)
+    async with world.runtime(graph) as runtime:
+        report = await runtime.run(graph, principal="me")
+    await world.rule(report.reviews[0])
+    run = await crashed(world, graph, report.run)
+    assert (await resumed(world, graph, run)).output == "did rent"
+    await world.holds()
+
+
+async def test_a_rule_that_asks_by_now_puts_the_call_in_doubt_and_its_reviewers_see_why(world: World) -> None:
+    act = world.act(repeat="keyed", body=crashing())
+    graph = one(asking(act, what="rent"), act)
+    run = await crashed(world, graph)
+    world.policy({"id": "ask", "escalate": "true", "because": "Somebody looks first."})
+    report = await resumed(world, graph, run)
+    assert report.status == "waiting" and world.did == ["rent"]
+    (review,) = report.reviews
+    opened = (await world.entries(f"review/{review}"))[0].body
+    assert (opened.queue, opened.in_doubt) == ("in-doubt", True)  # type: ignore[attr-defined]
+    assert [hit.rule for hit in opened.disclosed] == ["ask"]  # type: ignore[attr-defined]
+    await world.rule(review)
+    assert (await resumed(world, graph, run)).output == "did rent"
+    assert world.did == ["rent", "rent"]
+    await world.holds()
+
+
+async def test_a_once_tool_that_people_let_run_again_is_not_run_where_policy_denies_it_by_now(world: World) -> None:
+    act = world.act(body=crashing())
+    graph = one(asking(act, what="rent"), act)
+    run = await crashed(world, graph)
+    (review,) = (await resumed(world, graph, run)).reviews
+    await world.rule(review)
+    world.policy({"id": "stop", "deny": "true", "because": "All is stopped."})
+    report = await resumed(world, graph, run)
+    assert "isn't run again: All is stopped." in str(report.output)
+    assert world.did == ["rent"]
+    await world.holds()
+
+
+async def test_a_probe_that_says_it_has_not_happened_does_not_outvote_policy(world: World) -> None:
+    act = world.act(body=crashing(), probe=lambda *_, **__: NOT_DONE)
+    graph = one(asking(act, what="rent"), act)
+    run = await crashed(world, graph)
+    world.policy({"id": "stop", "deny": "true", "because": "All is stopped."})
+    assert "isn't run again" in str((await resumed(world, graph, run)).output)
+    assert world.did == ["rent"]
+    await world.holds()
