@@ -12,7 +12,9 @@ import asyncio
 import heapq
 import itertools
 import random
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
+from types import TracebackType
 
 BEGINNING = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 """A Monday morning."""
@@ -21,7 +23,9 @@ BEGINNING = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 class VirtualClock:
     """An `Ambient` whose time moves only when the test says so, and whose entropy is the same every time.
 
-    With `jump`, a sleep moves the time itself instead of waiting: for retries with backoff.
+    With `jump`, a sleep moves the time itself instead of waiting, for retries with backoff. It moves only while nothing
+    real is under way: while a tool, a fact provider or a detector works that isn't itself asleep on this clock, who
+    sleeps waits for it. So work that takes real time doesn't run out of virtual time.
     """
 
     def __init__(self, start: datetime = BEGINNING, *, seed: int = 0, jump: bool = False) -> None:
@@ -32,6 +36,7 @@ class VirtualClock:
         self._order = itertools.count()
         self._sleepers: list[tuple[datetime, int, asyncio.Future[None]]] = []
         self._timeouts: list[tuple[datetime, int, asyncio.Timeout]] = []
+        self._bodies: dict[_Limit, int] = {}
 
     def now(self) -> datetime:
         """The test's time, in UTC."""
@@ -55,27 +60,74 @@ class VirtualClock:
                 self._expire(timeout)
 
     async def sleep(self, seconds: float) -> None:
-        """Waits until the test has moved the time on so far; with `jump`, moves it."""
-        if self._jump:
-            self.advance(seconds)
-            await asyncio.sleep(0)
-            return
+        """Waits until the test has moved the time on so far; with `jump`, moves it where nothing real is under way."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._sleepers, (self._now + timedelta(seconds=seconds), next(self._order), future))
-        await future
+        within = _WITHIN.get()
+        for limit in within:
+            self._bodies[limit] = self._bodies.get(limit, 0) + 1
+        try:
+            self._may_jump()
+            await asyncio.sleep(0)  # others have their turn, also where the time has moved already
+            await future
+        finally:
+            for limit in within:
+                if limit in self._bodies:
+                    self._bodies[limit] -= 1
 
-    def timeout(self, seconds: float) -> asyncio.Timeout:
+    def timeout(self, seconds: float) -> _Limit:
         """A timeout by the test's time."""
-        timeout = asyncio.timeout(None)
-        heapq.heappush(self._timeouts, (self._now + timedelta(seconds=seconds), next(self._order), timeout))
-        return timeout
+        limit = _Limit(self)
+        heapq.heappush(self._timeouts, (self._now + timedelta(seconds=seconds), next(self._order), limit.timeout))
+        return limit
 
     def entropy(self, size: int) -> bytes:
         """`size` bytes that are the same in every run of the test."""
         return self._random.randbytes(size)
+
+    def _began(self, limit: _Limit) -> None:
+        self._bodies[limit] = 0
+
+    def _ended(self, limit: _Limit) -> None:
+        self._bodies.pop(limit, None)
+        self._may_jump()
+
+    def _may_jump(self) -> None:
+        """Moves the time to the next who sleeps, where everybody who works under a limit sleeps, too."""
+        if self._jump and self._sleepers and all(self._bodies.values()):
+            until = self._sleepers[0][0]
+            self.advance(max((until - self._now).total_seconds(), 0.0))
 
     def _expire(self, timeout: asyncio.Timeout) -> None:
         try:
             timeout.reschedule(asyncio.get_running_loop().time())
         except RuntimeError:
             return  # its body has ended
+
+
+_WITHIN: ContextVar[tuple[_Limit, ...]] = ContextVar("remit_virtual_limits", default=())
+
+
+class _Limit:
+    """A timeout that tells its clock while its body runs, and whoever sleeps in the body that they do."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self.timeout = asyncio.timeout(None)
+        self._clock = clock
+
+    def expired(self) -> bool:
+        """Whether the time has run out."""
+        return self.timeout.expired()
+
+    async def __aenter__(self) -> _Limit:
+        await self.timeout.__aenter__()
+        self._clock._began(self)
+        self._token = _WITHIN.set((*_WITHIN.get(), self))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _WITHIN.reset(self._token)
+        self._clock._ended(self)
+        await self.timeout.__aexit__(kind, error, trace)

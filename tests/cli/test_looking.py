@@ -19,7 +19,7 @@ from remit.cli.output import width
 
 RUN = {
     "run", "status", "graph", "principal", "started", "ended", "waiting", "calls", "cost", "worker", "entries",
-    "problem",
+    "problem", "failed",
 }  # fmt: skip
 REVIEW = {
     "approvals", "needed", "claimed", "claimed_until", "priority",

@@ -8,13 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from shops import Shell
 
 from remit.runtime.app import LEASE_SECONDS, is_dead
 
-REPORT = {"run", "status", "output", "failed", "reviews"}
+REPORT = {"run", "status", "output", "failed", "reviews", "errors"}
 
 
 @pytest.mark.parametrize(
@@ -67,12 +69,14 @@ def test_resume_goes_on_with_every_run_that_can(shell: Shell) -> None:
 
 
 def test_a_run_goes_on_with_the_code_that_the_settings_name_and_with_no_other(shell: Shell) -> None:
-    (report,) = shell("run", "app.py:other", "--input", "amounts:=[20]", "--json").rows
+    elsewhere = (shell.folder / "app.py").read_text(encoding="utf-8").replace('Graph("other"', 'Graph("elsewhere"')
+    shell.write({"elsewhere.py": elsewhere})
+    (report,) = shell("run", "elsewhere.py:other", "--input", "amounts:=[20]", "--json").rows
     assert shell("review", "approve", report["reviews"][0]).code == 0
     wrong = shell("resume", report["run"])
-    assert wrong.code == 5 and "is of graph `other`, not of `app.py:graph`" in wrong.err
+    assert wrong.code == 5 and "is of graph `elsewhere`, not one of `app.py:graph`" in wrong.err
     assert shell("resume").err == "no run is unfinished\n"
-    assert shell("resume", "--app", "app.py:other").code == 0
+    assert shell("resume", "--app", "elsewhere.py:other").code == 0
     assert shell.ledger() == [20]
 
 
@@ -233,3 +237,108 @@ def test_logs_for_people_are_on_stderr_and_in_plain_text(shell: Shell) -> None:
     assert said.code == 1
     assert "settled" in said.err and "call=buy#0" in said.err and "run failed" in said.err
     assert all(line.isprintable() for line in said.err.splitlines())
+
+
+TWO = """
+from remit import Context, Graph, Task, tool
+
+@tool(effect="write", labels={})
+def quick(what: str) -> str:
+    return f"quick {what}"
+
+@tool(effect="write", labels={})
+def slow(what: str) -> str:
+    return f"slow {what}"
+
+async def first(ctx: Context) -> str:
+    return await ctx.call(quick, what="one")
+
+async def second(ctx: Context) -> str:
+    return await ctx.call(slow, what="two")
+
+one = Graph("one", [Task("t", first)], tools=[quick])
+two = Graph("two", [Task("t", second)], tools=[slow])
+"""
+
+
+EXITS = """
+import sys
+from remit import Context, Graph, Task, tool
+
+@tool(effect="commit", labels={})
+def act(code: int) -> str:
+    sys.exit(code)
+
+async def body(ctx: Context, input: dict[str, int]) -> str:
+    return await ctx.call(act, code=input["code"])
+
+graph = Graph("g", [Task("t", body)], tools=[act])
+"""
+
+
+def test_one_folder_of_policies_and_one_worker_serve_all_graphs_of_a_module(
+    remit: Callable[[Path], Shell], tmp_path: Path
+) -> None:
+    shell = remit(tmp_path)
+    rules = [{"id": name, "tools": [name], "allow": "true"} for name in ("quick", "slow")]
+    shell.write({"app.py": TWO, "policies/p.yaml": json.dumps({"policy": "p", "rules": rules})})
+    assert "quick one" in shell("run", "app.py:one").out
+    assert "slow two" in shell("run", "app.py:two").out
+    assert shell("policy", "check", "--app", "app.py").code == 0
+    assert shell("policy", "check", "--app", "app.py:one").code == 0
+    assert shell("work", "--once", "--app", "app.py").code == 0
+    asked = shell("run", "app.py")
+    assert asked.code == 2 and "it has several graphs, `one`, `two`: name one as `app.py:NAME`" in asked.err
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_tool_that_calls_exit_fails_its_task_and_says_where(
+    remit: Callable[[Path], Shell], tmp_path: Path, code: int
+) -> None:
+    shell = remit(tmp_path)
+    rules = [{"id": "all", "tools": ["act"], "allow": "true"}]
+    shell.write({"app.py": EXITS, "policies/p.yaml": json.dumps({"policy": "p", "rules": rules})})
+    said = shell("run", "app.py:graph", "--input", f"code:={code}")
+    assert said.code == 1
+    assert f"t: ToolFailed: `act` failed: SystemExit: it called sys.exit({code}) (at app.py:10)" in said.out
+    assert shell("runs", "list", "--json").rows[0]["status"] == "failed"
+    assert shell("resume").err == "no run is unfinished\n"
+    told = shell("run", "app.py:graph", "--input", f"code:={code}", "--log-level", "info")
+    assert "Traceback (most recent call last)" in told.err and "sys.exit(code)" in told.err
+
+
+def test_a_run_that_waits_for_people_though_it_has_failed_already_says_so(
+    remit: Callable[[Path], Shell], tmp_path: Path
+) -> None:
+    shell = remit(tmp_path)
+    app = """
+from remit import Context, Graph, Task, tool
+
+@tool(effect="write", labels={})
+def act(item: int) -> str:
+    return "done"
+
+async def spread(ctx: Context) -> list[int]:
+    return [1, 2]
+
+async def work(ctx: Context, item: int) -> str:
+    if item == 1:
+        raise ValueError("one is broken")
+    return await ctx.call(act, item=item)
+
+graph = Graph("g", [Task("spread", spread), Task("work", work, over="spread")], tools=[act])
+"""
+    rules = [{"id": "ask", "tools": ["act"], "escalate": "true", "to": "desk"}]
+    shell.write({
+        "app.py": app,
+        "policies/p.yaml": json.dumps({"policy": "p", "rules": rules}),
+        "policies/queues.yaml": json.dumps({"single_operator": True, "queues": {"desk": {}}}),
+    })  # fmt: skip
+    said = shell("run", "app.py:graph")
+    assert said.code == 8
+    assert "work[0]: ValueError: one is broken (at app.py:13)" in said.out
+    assert "it comes to no good end any more" in said.out
+    assert "waiting, failing" in shell("runs", "list").out
+    run = shell("runs", "list", "--json").rows[0]["run"]
+    assert "it comes to no good end any more: work[0] failed" in shell("runs", "show", run).out
+    assert shell("runs", "show", run, "--json").rows[0]["failed"] == ["work[0]"]

@@ -113,7 +113,7 @@ def test_a_run_needs_a_principal(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("target", "said"),
     [
-        ("app", "target `app`: write `module:graph` or `path/file.py:graph`"),
+        ("app", "target `app`: write `module:graph`, `path/file.py:graph`, or `path/file.py` for all"),
         (":graph", "write `module:graph`"),
         ("app.py:", "write `module:graph`"),
         ("nowhere.py:graph", "there is no file `nowhere.py`"),

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from worlds import Faults, World, one
+from worlds import Crash, Faults, World, one
 
 from remit import (
     NOT_DONE,
@@ -56,10 +56,6 @@ def calls(act: Any, *whats: str, **arguments: Any) -> Any:
         return result
 
     return agent
-
-
-class Crash(BaseException):
-    """What ends a process: nobody catches it."""
 
 
 async def crash(world: World, graph: Graph, run: str = "") -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from worlds import World, one
+from worlds import Crash, World, one
 
 from remit import NOT_DONE, Context, FactRequest, Graph, Invocation, ToolFailed, fact
 from remit.runtime.scheduler import RunReport
@@ -16,10 +16,6 @@ from remit.runtime.scheduler import RunReport
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(tmp_path).policy(allow="true")
-
-
-class Crash(BaseException):
-    """What ends a process: nobody catches it."""
 
 
 def crashing() -> Callable[..., str]:

@@ -28,6 +28,7 @@ from remit.core.lifecycle import RunState
 from remit.core.reviews import ReviewState
 from remit.errors import JournalError
 from remit.export.bundle import Request, export
+from remit.runtime import outside
 from remit.runtime.adopting import adopt_store
 from remit.runtime.ambient import stamp
 from remit.runtime.load import load_run
@@ -38,6 +39,13 @@ from remit.testing import VirtualClock
 from remit.verify import Verification, verify
 
 Body = Callable[[Invocation, str, int], Any]
+
+
+class Crash(BaseException):
+    """What ends a process: a tool or agent that raises it doesn't fail, it stops the worker as a signal would."""
+
+
+outside.STOPS = (*outside.STOPS, Crash)
 
 
 @dataclass(frozen=True)

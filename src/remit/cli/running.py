@@ -21,7 +21,7 @@ from remit.runtime.app import Runtime
 from remit.runtime.load import load_run
 from remit.runtime.scheduler import RunReport
 from remit.runtime.secrets import kept_outside
-from remit.runtime.target import load_graph
+from remit.runtime.target import load_app, load_graph
 from remit.store.projections import Projections
 
 _CODES = {"done": 0, "failed": 1, "waiting": 8}
@@ -112,7 +112,7 @@ async def resume(
 
 
 @click.command()
-@click.option("--app", metavar="TARGET", help="The graph whose runs to drive.")
+@click.option("--app", metavar="TARGET", help="The app whose runs to drive: all graphs of its module.")
 @click.option("--once", is_flag=True, help="Stop when nothing can go on any more.")
 @policies_option
 @store_option
@@ -140,9 +140,9 @@ async def work(app: str | None, once: bool, policies: str | None, store: str | N
 
 
 def open_runtime(target: str, found: Settings) -> Runtime:
-    """Returns the runtime of the graph at `target`, with its store, policies, keys and anchor."""
+    """Returns the runtime of the app at `target`, with its store, policies, keys and anchor."""
     return Runtime(
-        load_graph(target),
+        *load_app(target).graphs,
         store=found.store,
         policies=found.policies,
         keys=found.keys,
@@ -172,12 +172,11 @@ async def _targets(found: Settings, run: str | None) -> dict[str, list[str]]:
             target = found.app or state.started.target
             if not target:
                 raise SettingsError(f"run `{id}` doesn't say where its code is: name it with --app")
-            graph = load_graph(target)
-            if graph.name != state.started.graph:
+            if all(graph.name != state.started.graph for graph in load_app(target).graphs):
                 if run is None:
                     continue
                 raise UnknownId(
-                    f"run `{id}` is of graph `{state.started.graph}`, not of `{target}`: name its code with --app"
+                    f"run `{id}` is of graph `{state.started.graph}`, not one of `{target}`: name its code with --app"
                 )
             targets.setdefault(target, []).append(id)
         return targets
@@ -190,11 +189,15 @@ def show(reports: list[RunReport], as_json: bool) -> None:
         return
     for report in reports:
         click.echo(f"{heading(f'run {report.run}')} is {mark(report.status)}")
+        for error in report.errors:
+            click.echo(escaped(f"  {error}"))
+        if report.status == "waiting" and report.failed:
+            click.echo("  it comes to no good end any more: what is approved now is done for a run that has failed")
         if report.status == "waiting":
             for review in report.reviews:
                 click.echo(f"  waits for review {review}")
             click.echo(f"  look at them with `remit review list`, and go on with `remit resume {report.run}`")
         elif report.status == "failed":
-            click.echo(f"  failed: {', '.join(report.failed)}; see `remit runs show {report.run}`")
+            click.echo(f"  see `remit runs show {report.run}`")
         elif report.output is not None:
             click.echo(pretty(report.output))

@@ -33,7 +33,7 @@ async def list_(store: str | None, as_json: bool) -> None:
     rows = [
         (
             row.run,
-            _status(row),
+            _shown(row),
             str(row.waiting or ""),
             str(row.calls),
             moment(row.started).removesuffix(" UTC"),
@@ -50,6 +50,12 @@ def _status(row: RunRow) -> str:
     return "waiting" if row.status == "running" and row.waiting else row.status
 
 
+def _shown(row: RunRow) -> str:
+    """The status; of a run that goes on though a task has failed, that too."""
+    status = _status(row)
+    return f"{status}, failing" if row.failed and status in ("waiting", "running") else status
+
+
 @runs.command()
 @click.argument("run")
 @store_option
@@ -61,6 +67,8 @@ async def show(run: str, store: str | None, as_json: bool) -> None:
     if as_json:
         return print_json([view])
     click.echo(f"{heading('run ' + view['run'])} is {mark(view['status'])}")
+    if view["failed"] and view["status"] in ("waiting", "running"):
+        click.echo(f"it comes to no good end any more: {escaped(', '.join(view['failed']))} failed")
     _about(view)
     for task in view["tasks"]:
         if task["instances"]:

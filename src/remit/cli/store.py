@@ -57,8 +57,9 @@ async def info(store: str | None, keys: str | None, as_json: bool) -> None:
 @store_option
 @keys_option
 @click.option("--reason", required=True, metavar="TEXT", help="Where the store comes from, and who looked at it.")
+@json_option
 @asynchronous
-async def adopt(store: str | None, keys: str | None, reason: str) -> None:
+async def adopt(store: str | None, keys: str | None, reason: str, as_json: bool) -> None:
     """Answer for a store on which nothing runs, so that its runs can go on.
 
     For a store that was written by an older Remit, was restored from a backup or copied, or whose journal key was lost.
@@ -68,5 +69,8 @@ async def adopt(store: str | None, keys: str | None, reason: str) -> None:
     found = settings(store=store, keys=keys)
     by = f"operator:{user()}"
     said = await adopt_store(found.store, JournalKeys(found.keys, found.journal_key), System(), by, reason)
+    if as_json:
+        print_json([{"store": found.store, "entries": said.size, "root": said.root, "by": by, "refused": said.refused}])
+        return
     click.echo(f"adopted {escaped(found.store)} with {said.size} entries, root {said.root[:16]}: its runs can go on")
     click.echo(f"until now: {escaped(said.refused)}", err=True)

@@ -433,6 +433,11 @@ def is_waiting(call: CallState) -> bool:
     return call.status in (CallStatus.WAITING, CallStatus.IN_DOUBT)
 
 
+def failed_tasks(state: RunState) -> list[str]:
+    """Returns the tasks that failed so far, sorted. A run in which one failed comes to no good end any more."""
+    return sorted(id for id, task in state.tasks.items() if task.status is TaskStatus.FAILED)
+
+
 def parent_of(task: str) -> str:
     """Returns `task` for `task[3]`, and "" for a task that is no instance."""
     return task.rpartition("[")[0] if task.endswith("]") else ""

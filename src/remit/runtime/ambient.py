@@ -8,11 +8,27 @@ import pwd
 import secrets
 import time
 from datetime import UTC, datetime
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 from remit.errors import Tampered
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+class Limit(Protocol):
+    """An async context manager that raises TimeoutError when its body takes longer, as `asyncio.Timeout` does."""
+
+    async def __aenter__(self) -> Self:
+        """Begins to count."""
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> bool | None:
+        """Ends it. Raises TimeoutError."""
+
+    def expired(self) -> bool:
+        """Whether the time has run out."""
 
 
 class Ambient(Protocol):
@@ -27,7 +43,7 @@ class Ambient(Protocol):
     async def sleep(self, seconds: float) -> None:
         """Waits."""
 
-    def timeout(self, seconds: float) -> asyncio.Timeout:
+    def timeout(self, seconds: float) -> Limit:
         """An async context manager that raises TimeoutError when its body takes longer."""
 
     def entropy(self, size: int) -> bytes:

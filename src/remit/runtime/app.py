@@ -49,6 +49,7 @@ from remit.runtime.recover import take
 from remit.runtime.registry import Registry
 from remit.runtime.scheduler import Drive, RunReport
 from remit.runtime.secrets import Provider, Secrets, kept_outside
+from remit.runtime.stalls import watched
 from remit.runtime.stream import Draft, RunStream
 from remit.store.journal import Append, Artifact, Journal, JournalKeys
 from remit.store.leases import Leases
@@ -114,6 +115,7 @@ class Runtime:
             now = await self._governing.begin()
             self._gate = Gate(self.journal, self._registry, now, self._ambient, self._secrets, self._governing)
             await opening.enter_async_context(_beside(self._checkpoints.keep()))
+            opening.enter_context(watched(asyncio.get_running_loop()))
             self._open = opening.pop_all()
         return self
 

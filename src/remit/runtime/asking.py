@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from remit.core.canonical import plain
 from remit.core.entries import Outcome
@@ -16,9 +17,10 @@ from remit.logs import get
 from remit.runtime.counterbook import NOTHING, Counting
 from remit.runtime.drafts import Ask
 from remit.runtime.guards import Looked
-from remit.runtime.outside import cause, in_thread, words
+from remit.runtime.outside import cause, in_task_of_its_own, in_thread, words
 from remit.runtime.registry import Registry
 from remit.runtime.stream import RunStream
+from remit.runtime.whose import belonging_to
 
 _PROVIDER_SECONDS = 30.0
 _log = get(__name__)
@@ -73,5 +75,6 @@ async def ask_providers(
 
 async def _provide(provider: FactProvider, request: FactRequest) -> object:
     if inspect.iscoroutinefunction(provider.function):
-        return await provider.function(request)
+        work = partial(belonging_to, None, partial(provider.function, request))
+        return await in_task_of_its_own(f"fact {provider.name}", work)
     return await in_thread(provider.function, request)

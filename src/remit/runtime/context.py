@@ -11,6 +11,7 @@ import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
 from typing import Any, ParamSpec, TypeVar, cast
 
 from remit.core.entries import Recorded
@@ -25,6 +26,7 @@ from remit.runtime.gate import Gate, Waiting
 from remit.runtime.recover import answer, mismatch
 from remit.runtime.registry import Registry
 from remit.runtime.stream import RunStream
+from remit.runtime.whose import belonging_to, belongs_here
 
 _log = get(__name__)
 P = ParamSpec("P")
@@ -43,18 +45,48 @@ class TaskRun:
         self.agent = agent
         self.version = version
         self.parked = False
+        self.over = False
+        """Whether the agent has ended: its contexts are of no more use."""
+        self._loop = asyncio.get_running_loop()
+        self._under_way: set[asyncio.Future[None]] = set()
         prefix = f"{task}#"
         state = stream.state
         self._asked: list[str] = []
         self._unanswered = {id for ids in (state.calls, state.recorded) for id in ids if id.startswith(prefix)}
 
-    def asked(self, id: str) -> None:
-        """Notes that the agent made this call, whatever becomes of it."""
-        self._asked.append(id)
-
     def answered(self, id: str) -> None:
         """Notes that the agent came by what the journal has under this id."""
         self._unanswered.discard(id)
+
+    def begins(self, id: str) -> asyncio.Future[None]:
+        """Notes that a call is under way; the future that it returns is set when it isn't any more."""
+        self._asked.append(id)
+        ended: asyncio.Future[None] = self._loop.create_future()
+        self._under_way.add(ended)
+        ended.add_done_callback(self._under_way.discard)
+        return ended
+
+    async def quiet(self) -> None:
+        """Waits for the calls that the agent has left under way."""
+        while self._under_way:
+            await asyncio.wait(self._under_way)
+
+    def check_owner(self, context: Context) -> None:
+        """Raises Misuse where other code than the one that the context was made for uses it."""
+        whose = f"this context is of task `{self.task}` of run `{self.stream.state.run}`"
+        if self.over:
+            raise Misuse(f"{whose}, which has ended: a context is of use only while its agent runs")
+        try:
+            here = asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            here = False
+        if not here:
+            raise Misuse(f"{whose}: it is used in the event loop of its run only, not in another thread")
+        if not belongs_here(context):
+            raise Misuse(
+                f"{whose}, or of one of its branches, and it is used by other code: each agent and each branch uses the"
+                " context that it was given"
+            )
 
     def check_complete(self) -> None:
         """Raises where the agent left calls open.
@@ -121,7 +153,8 @@ class Context:
             InvalidArguments: the arguments don't fit the tool's schema.
             Denied: a policy or a person said no.
             ToolFailed: the tool ran and failed.
-            Misuse: another call of this context is under way: use `ctx.branches`.
+            Misuse: another call of this context is under way: use `ctx.branches`. Or the context is another agent's or
+                branch's, or its agent has ended.
         """
         if not isinstance(tool, Tool):
             raise Misuse(f"`ctx.call` takes a tool, not {type(tool).__name__}: make one with `@tool`")
@@ -132,7 +165,7 @@ class Context:
         self._check()
         ask = Ask(self._id(), run.task, run.agent, run.version, tool, arguments)
         self._busy = True
-        run.asked(ask.id)
+        ended = run.begins(ask.id)
         try:
             with bound(call=ask.id):
                 result = await self._gated(ask)
@@ -148,6 +181,8 @@ class Context:
             raise
         finally:
             self._busy = False
+            if not ended.done():
+                ended.set_result(None)
 
     async def _gated(self, ask: Ask) -> bytes:
         """Through the gate, or from the journal where that has the call already."""
@@ -176,8 +211,9 @@ class Context:
         results: list[T | Exception | None] = [None] * len(functions)
 
         async def branch(index: int) -> None:
+            context = contexts[index]
             try:
-                results[index] = await functions[index](contexts[index])
+                results[index] = await belonging_to(context, partial(functions[index], context))
             except asyncio.CancelledError:
                 task = asyncio.current_task()
                 if task is None or task.cancelling():
@@ -242,6 +278,7 @@ class Context:
         return f"{self._run.task}#{position}"
 
     def _check(self) -> None:
+        self._run.check_owner(self)
         if self._parked:
             raise asyncio.CancelledError
         self._run.stream.check()

@@ -5,7 +5,6 @@ It decides nothing. Whoever calls it has an allow verdict and the intent in the 
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -18,10 +17,13 @@ from remit.core.canonical import canonical, plain
 from remit.core.tools import Repeat
 from remit.core.typed import NOT_DONE, Invocation, Tool
 from remit.errors import NotCanonical, Transient
+from remit.logs import get, is_on
 from remit.runtime.ambient import Ambient
-from remit.runtime.outside import cause, in_thread_to_its_end, words
+from remit.runtime.outside import cause, in_task_of_its_own, in_thread_to_its_end, place_of, traceback_of, words
 from remit.runtime.secrets import SecretMissing, Secrets
+from remit.runtime.whose import belonging_to
 
+_log = get(__name__)
 _AGAIN = (TimeoutError, ConnectionError, Transient)
 
 
@@ -76,6 +78,7 @@ class Invoker:
         try:
             data = await (self._tries(tool.spec.attempts)(once) if tool.spec.attempts > 1 else once())
         except Exception as error:  # noqa: BLE001 - a tool may raise anything; whatever it is, it is journaled
+            self._tell("tool failed", tool, error)
             return Invoked(
                 False,
                 error=words(error, self._secrets.out_of),
@@ -101,6 +104,7 @@ class Invoker:
             value = await self._limited(tool, tool.probe, invocation, tool.arguments.bind(args))
             return None if value is NOT_DONE else Invoked(True, data=self._clean(tool, tool.results.dump(value)))
         except Exception as error:  # noqa: BLE001 - a probe may raise anything; then nobody knows
+            self._tell("probe failed", tool, error)
             return Invoked(
                 False, error=f"its probe failed: {words(error, clean)}", cause=clean(cause(error)), doubt=True
             )
@@ -125,17 +129,11 @@ class Invoker:
         invocation: Invocation,
         bound: dict[str, object],
     ) -> object:
-        lead = (invocation,) if tool.wants_invocation else ()
-        try:
-            async with self._ambient.timeout(tool.spec.timeout) as limit:
-                if inspect.iscoroutinefunction(function):
-                    return await function(*lead, **bound)
-                return await in_thread_to_its_end(partial(function, *lead, **bound), limit)
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            raise RuntimeError("it cancelled itself") from error
+        call = partial(function, *((invocation,) if tool.wants_invocation else ()), **bound)
+        async with self._ambient.timeout(tool.spec.timeout) as limit:
+            if inspect.iscoroutinefunction(function):
+                return await in_task_of_its_own(f"tool {tool.name}", partial(belonging_to, None, call), limit)
+            return await in_thread_to_its_end(call, limit)
 
     def _tries(self, attempts: int) -> tenacity.AsyncRetrying:
         return tenacity.AsyncRetrying(
@@ -145,6 +143,12 @@ class Invoker:
             sleep=self._ambient.sleep,
             reraise=True,
         )
+
+    def _tell(self, event: str, tool: Tool[..., Any], error: Exception) -> None:
+        """Into the log goes the traceback, without the secrets that were handed out; into the journal it never does."""
+        if is_on("info"):
+            place, trace = place_of(error), traceback_of(error, self._secrets.out_of)
+            _log.info(event, tool=tool.name, cause=self._secrets.out_of(cause(error)), at=place, traceback=trace)
 
     def _since(self, begun: float) -> int:
         return int((self._ambient.monotonic() - begun) * 1000)

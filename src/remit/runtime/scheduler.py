@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import orjson
 
@@ -16,13 +18,14 @@ from remit.core.lifecycle import RunStatus, TaskStatus, parent_of
 from remit.core.people import deadline
 from remit.core.reviews import ReviewState, ReviewStatus
 from remit.errors import Conflict, JournalError, RemitError, RunError
-from remit.logs import bound, get
+from remit.logs import bound, get, is_on
 from remit.runtime.ambient import stamp
 from remit.runtime.context import Context, TaskRun
 from remit.runtime.gate import Gate
-from remit.runtime.outside import cause, words
+from remit.runtime.outside import cause, in_task_of_its_own, place_of, traceback_of, words
 from remit.runtime.registry import Registry
 from remit.runtime.stream import Draft, RunStream
+from remit.runtime.whose import belonging_to
 from remit.store.journal import Append
 
 _log = get(__name__)
@@ -31,14 +34,32 @@ _BETWEEN_LOOKS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
+class TaskError:
+    """Why a task failed: the type of the error, its words and, where this process saw it, `path/app.py:12`."""
+
+    task: str
+    cause: str
+    message: str
+    place: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.task}: {self.cause}: {self.message}" + (f" (at {self.place})" if self.place else "")
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
-    """How a run stands: `status` is done, failed or waiting; `reviews` are the open ones it waits for."""
+    """How a run stands: `status` is done, failed or waiting; `reviews` are the open ones it waits for.
+
+    `failed` are the tasks that failed so far, and `errors` say why. A run in which one failed comes to no good end any
+    more, also while it still waits.
+    """
 
     run: str
     status: str
     output: object = None
     failed: tuple[str, ...] = ()
     reviews: tuple[str, ...] = ()
+    errors: tuple[TaskError, ...] = ()
 
 
 class Drive:
@@ -51,6 +72,7 @@ class Drive:
         self._stream = stream
         self._live: set[str] = set()
         self._lists: dict[str, list[object]] = {}
+        self._places: dict[str, str] = {}
         self._wake = asyncio.Event()
 
     async def drive(self) -> RunReport:
@@ -82,14 +104,24 @@ class Drive:
     def report(self) -> RunReport:
         """Returns how the run stands."""
         state = self._stream.state
+        errors = tuple(self._errors())
+        failed = tuple(error.task for error in errors)
         if state.status is RunStatus.RUNNING:
             open_ = sorted(id for id, review in self._stream.reviews.items() if _is_open(review))
-            return RunReport(state.run, "waiting", reviews=tuple(open_))
+            return RunReport(state.run, "waiting", failed=failed, reviews=tuple(open_), errors=errors)
         finished = state.finished
         output = None
         if finished is not None and finished.output is not None and self._stream.has(state.head.seq, "/output"):
             output = orjson.loads(self._stream.value(state.head.seq, "/output", finished.output))
-        return RunReport(state.run, state.status.value, output, finished.failed if finished else ())
+        return RunReport(state.run, state.status.value, output, finished.failed if finished else (), errors=errors)
+
+    def _errors(self) -> Iterator[TaskError]:
+        """Why tasks failed; of one whose words were erased, that they were."""
+        for id, task in sorted(self._stream.state.tasks.items()):
+            if task.status is TaskStatus.FAILED:
+                there = self._stream.has(task.seq, "/error")
+                said = plain(self._stream.value(task.seq, "/error", task.commitment)) if there else "(erased)"
+                yield TaskError(id, task.cause, str(said), self._places.get(id, ""))
 
     async def _step(self, group: asyncio.TaskGroup) -> bool:
         """Does all that can be done now. Returns whether something is still running."""
@@ -152,17 +184,14 @@ class Drive:
         with bound(task=id):
             try:
                 data = await self._agent(id, agent, Context(run))
-            except asyncio.CancelledError:
-                current = asyncio.current_task()
-                if current is None or current.cancelling():
-                    raise
-                if not run.parked:
-                    error = RuntimeError("the agent cancelled itself")
             except (RunError, JournalError) as stop:
                 self._stream.break_(stop)
                 raise
             except Exception as raised:  # noqa: BLE001 - an agent may raise anything; its task has then failed
                 error = raised
+            if error is not None and not run.parked:
+                await run.quiet()  # what it left under way is written before its task ends
+            run.over = True
             self._stream.check()
             if not run.parked:
                 try:
@@ -176,7 +205,8 @@ class Drive:
 
     async def _agent(self, id: str, agent: Agent, context: Context) -> bytes:
         arguments = [agent.input.load(self._input(id))] if agent.takes_input else []
-        return agent.output.dump(await agent.function(context, *arguments))
+        work = partial(belonging_to, context, partial(agent.function, context, *arguments))
+        return agent.output.dump(await in_task_of_its_own(f"agent {agent.name} of task {id}", work))
 
     async def _ended(self, id: str, data: bytes, error: BaseException | None) -> None:
         draft = self._stream.draft()
@@ -184,7 +214,11 @@ class Drive:
             body = e.TaskFinished(id, True, output=draft.commit("/output", data))
         else:
             said = draft.commit("/error", canonical(words(error)))
-            _log.info("task failed", error=f"{cause(error)}: {words(error)}")
+            if place := place_of(error):
+                self._places[id] = place
+            if is_on("info"):
+                trace = traceback_of(error)
+                _log.info("task failed", error=f"{cause(error)}: {words(error)}", at=place, traceback=trace)
             body = e.TaskFinished(id, False, error=said, cause=cause(error))
         await asyncio.shield(self._stream.enqueue(draft, "scheduler", body, keep=True))
 

@@ -1,4 +1,4 @@
-"""Finds a graph by its target: `module:graph` or `path/file.py:graph`."""
+"""Finds an app by its target: `module:graph` or `path/file.py:graph`, and with the graph the others of its module."""
 
 from __future__ import annotations
 
@@ -6,23 +6,63 @@ import difflib
 import importlib
 import importlib.util
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 from remit.core.graph import Graph
 from remit.errors import RemitError, SettingsError
+from remit.runtime.outside import place_of
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """All graphs of a module: one set of policies governs them, and a worker drives the runs of all.
+
+    Attributes:
+        graph: the one that the target names; None where it names only the module.
+        graphs: that one first, then the others in the order of their definition.
+    """
+
+    graph: Graph | None
+    graphs: tuple[Graph, ...]
+
+
+def load_app(target: str) -> App:
+    """Imports what `target` names: `path/file.py:graph`, or `path/file.py` for all graphs of it. This runs its code.
+
+    Raises:
+        SettingsError: there is no such module, file or name, it can't be imported, it has no graph, or the name is of
+            something else.
+    """
+    where, _, name = target.rpartition(":")
+    if target.endswith(".py"):
+        where, name = target, ""
+    elif not where or not name:
+        raise SettingsError(f"target `{target}`: write `module:graph`, `path/file.py:graph`, or `path/file.py` for all")
+    module = _file(target, Path(where)) if where.endswith(".py") else _module(target, where)
+    found = [value for value in vars(module).values() if isinstance(value, Graph)]
+    if not name and not found:
+        raise SettingsError(f"target `{target}`: there is no graph in it")
+    graph = _named(target, module, name) if name else None
+    graphs = dict.fromkeys([*([graph] if graph is not None else []), *found])
+    return App(graph, tuple(graphs))
 
 
 def load_graph(target: str) -> Graph:
-    """Imports what `target` names and returns its graph. This runs the module's code.
+    """Imports what `target` names and returns its graph: `load_app`, for a target that names one.
 
     Raises:
-        SettingsError: there is no such module, file or name, it can't be imported, or it isn't a graph.
+        SettingsError: as `load_app`, or the target names a module of several graphs and none of them.
     """
-    where, colon, name = target.rpartition(":")
-    if not colon or not where or not name:
-        raise SettingsError(f"target `{target}`: write `module:graph` or `path/file.py:graph`")
-    module = _file(target, Path(where)) if where.endswith(".py") else _module(target, where)
+    app = load_app(target)
+    if app.graph is None and len(app.graphs) > 1:
+        names = ", ".join(f"`{graph.name}`" for graph in app.graphs)
+        raise SettingsError(f"target `{target}`: it has several graphs, {names}: name one as `{target}:NAME`")
+    return app.graph or app.graphs[0]
+
+
+def _named(target: str, module: ModuleType, name: str) -> Graph:
     graph = getattr(module, name, None)
     if isinstance(graph, Graph):
         return graph
@@ -73,8 +113,5 @@ def _file(target: str, path: Path) -> ModuleType:
 
 
 def _words(error: BaseException) -> str:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    place = f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})" if trace is not None else ""
-    return f"{type(error).__name__}: {error}{place}"
+    place = place_of(error)
+    return f"{type(error).__name__}: {error}" + (f" (at {place})" if place else "")

@@ -15,6 +15,7 @@ from remit.core.lifecycle import (
     CallStatus,
     RunState,
     RunStatus,
+    failed_tasks,
     is_quarantined,
     standing,
 )
@@ -58,7 +59,7 @@ async def run_view(journal: Journal, run: str) -> dict[str, Any]:
         "policies": started.policies,
         "input": _value(payloads, 0, "/input", started.input),
         "output": _value(payloads, state.head.seq, "/output", output) if output else None,
-        "failed": list(state.finished.failed) if state.finished else [],
+        "failed": list(state.finished.failed) if state.finished else failed_tasks(state),
         "spent": {"calls": state.spent.calls, "cost": str(state.spent.cost)},
         "graph_tasks": [{**task, "status": standing(state, task["id"]).value} for task in tasks],
         "tasks": [_task(state, id, payloads) for id in sorted(state.tasks, key=partial(_place, order))],

@@ -13,12 +13,12 @@ from typing import Final, TypeVar
 import msgspec
 from sqlalchemy import Connection
 
-from remit.core.lifecycle import RunState, State, fold, is_quarantined
+from remit.core.lifecycle import RunState, State, failed_tasks, fold, is_quarantined
 from remit.core.reviews import ReviewState, ReviewStatus
 from remit.errors import NewerJournal, Tampered, UnknownId
 from remit.store.journal import Journal
 
-VERSION: Final = 4
+VERSION: Final = 5
 """Of the rows below: raise it whenever what they hold changes, and stores fold anew by themselves."""
 
 QUARANTINED: Final = "quarantined"
@@ -45,6 +45,8 @@ class RunRow(msgspec.Struct, frozen=True):
     worker: str = ""
     entries: int = 0
     problem: str = ""
+    failed: int = 0
+    """How many of its tasks failed so far: a run in which one failed comes to no good end any more."""
 
 
 class ReviewRow(msgspec.Struct, frozen=True):
@@ -209,6 +211,7 @@ def _summary(state: State | None) -> RunRow | ReviewRow | None:
             cost=str(state.spent.cost),
             worker=state.worker,
             entries=state.head.seq + 1,
+            failed=len(failed_tasks(state)),
         )
     if isinstance(state, ReviewState):
         return ReviewRow(

@@ -19,7 +19,7 @@ from remit.runtime.ambient import System, stamp
 from remit.runtime.guards import Guards, load_guards
 from remit.runtime.policyfolder import read_policies
 from remit.runtime.registry import Registry
-from remit.runtime.target import load_graph
+from remit.runtime.target import load_app
 
 _PERIOD = re.compile(r"([1-9][0-9]{0,4})([mhd])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -126,7 +126,7 @@ def _of_app(found: Settings, files: Mapping[str, str]) -> tuple[Toolset, Guards]
             "rules are checked against tools: name the graph with --app, set `app` in remit.toml,"
             f" or describe the tools in `{Path(found.policies) / FILE}`"
         )
-    registry = Registry([load_graph(found.app)])
+    registry = Registry(load_app(found.app).graphs)
     guards = load_guards(found.policies, files, registry.tools, registry.detectors, System())
     return replace(recorded_tools(registry.types(guards.schemas)), look=guards.look_now), guards
 
