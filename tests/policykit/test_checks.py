@@ -12,6 +12,8 @@ import pytest
 from packs import CASES, POLICY, QUEUES, TOOLS, load, problems, rule, tools
 
 from remit.core.calendarfile import json_schema as calendars_schema
+from remit.core.filenames import KINDS
+from remit.core.filenames import json_schema as folders_schema
 from remit.core.policyfiles import read_policy
 from remit.core.purposes import json_schema as purposes_schema
 from remit.core.yamltext import read_yaml
@@ -158,16 +160,15 @@ def test_sarif_names_every_problem_with_its_place() -> None:
 def test_every_shipped_policy_file_is_a_policy() -> None:
     folder = Path(__file__).parent.parent.parent / "policies"
     for path in folder.glob("*.yaml"):
-        if not path.name.endswith(
-            (".cases.yaml", "tools.yaml", "queues.yaml", "reviewers.yaml", "flow.yaml", "purposes.yaml")
-        ):
+        if not path.name.endswith(".cases.yaml") and path.stem not in KINDS:
             assert read_policy(path.name, path.read_text()).source.problems == []
 
 
 @pytest.mark.parametrize(
     ("kind", "schema"),
-    [("cases", cases_schema), ("tools", tools_schema), ("purposes", purposes_schema), ("calendars", calendars_schema)],
-)
+    [("cases", cases_schema), ("tools", tools_schema), ("purposes", purposes_schema), ("calendars", calendars_schema),
+     ("folders", folders_schema)],
+)  # fmt: skip
 def test_the_json_schemas_in_the_reference_are_current(kind: str, schema: Callable[[], dict[str, Any]]) -> None:
     docs = Path(__file__).parent.parent.parent / "docs" / "reference"
     written = json.dumps(schema(), indent=2, sort_keys=True) + "\n"

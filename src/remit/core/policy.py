@@ -36,6 +36,7 @@ from remit.core.counterfile import (
     read_counters,
 )
 from remit.core.entries import Obligation, Outcome, RuleHit
+from remit.core.filenames import FOLDERS, refusal
 from remit.core.guardrailfile import FILES, matches, read_guardrails
 from remit.core.lists import is_list, read_list
 from remit.core.obligations import unfit
@@ -204,8 +205,8 @@ def load_policies(
 
 
 def is_beside(name: str) -> bool:
-    """Whether a file stands beside the policies and is none: cases, or the tools of a pack (see `remit.policykit`)."""
-    return name.endswith(_CASES) or name.rpartition("/")[2] in _TOOLS
+    """Whether a file stands beside the policies and is none: cases, a pack's tools, or which folders stand apart."""
+    return name.endswith(_CASES) or name.rpartition("/")[2] in (*_TOOLS, *FOLDERS)
 
 
 def _index(compiled: Iterable[tuple[str, str, CompiledRule]], mode: str) -> Mapping[str, tuple[CompiledRule, ...]]:
@@ -257,9 +258,9 @@ class _Load:
         """Reads one file; rules are compiled in `finish`, when all queues are known."""
         last = name.rpartition("/")[2]
         if is_beside(name):
-            if last in _TOOLS and (found := _A_POLICY.search(text)):
-                hint = "it would not be loaded: give the file another name"
-                self._refuse(name, f"a policy (`{found[1]}`) in the file that describes tools", hint)
+            if last in (*_TOOLS, *FOLDERS) and (found := _A_POLICY.search(text)):
+                what = "the file that describes tools" if last in _TOOLS else "the file that names folders"
+                self._refuse(name, f"a policy (`{found[1]}`) in {what}", "it would not be loaded: name the file anew")
             return
         if last in FILES:
             source, _ = read_guardrails(name, text, self._types)
@@ -289,9 +290,7 @@ class _Load:
         if last.endswith((".yaml", ".yml")):
             self._policies.append(read_policy(name, text))
         else:
-            self._refuse(
-                name, "not a policy file", "policies are in .yaml files, lists in .list.txt and .list.csv files"
-            )
+            self._refuse(name, *(refusal(last) or ("not a policy file", "move it out of the folder")))
 
     def _list(self, file: str, text: str) -> None:
         read = read_list(file, text)

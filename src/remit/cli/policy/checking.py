@@ -12,6 +12,7 @@ from remit.cli.policy.sources import Folder, app_option, open_folder, placed, to
 from remit.cli.settings import json_option, settings
 from remit.core.calendarfile import json_schema as calendars_schema
 from remit.core.counterfile import json_schema as counters_schema
+from remit.core.filenames import json_schema as folders_schema
 from remit.core.policy import CompiledRule, PolicySet
 from remit.core.policyfiles import json_schema
 from remit.core.purposes import json_schema as purposes_schema
@@ -31,6 +32,7 @@ _SCHEMAS = {
     "purposes": purposes_schema,
     "calendars": calendars_schema,
     "counters": counters_schema,
+    "folders": folders_schema,
 }
 
 

@@ -11,9 +11,10 @@ import click
 from remit.cli.output import escaped, folded, heading, print_json
 from remit.cli.settings import Settings, asynchronous, json_option, settings, store_option
 from remit.core.entries import PolicyLoaded
+from remit.core.filenames import is_left_over, largest
 from remit.errors import BadInput, UnknownId
 from remit.policykit.diff import Difference, compare
-from remit.runtime.policyfolder import pack_files, read_policies
+from remit.runtime.policyfolder import gather, read_policies
 from remit.runtime.recordedcalls import recorded_texts
 from remit.store.journal import Journal
 
@@ -62,7 +63,7 @@ async def files_of(found: Settings, name: str) -> dict[str, str]:
         return read_policies(name, found.packs)
     ref, colon, folder = name.partition(":")
     if _is_ref(ref):
-        return {**_of_git(ref, folder if colon else found.policies), **pack_files(found.packs)}
+        return _of_git(found, ref, folder if colon else found.policies)
     if _DIGEST.fullmatch(name):
         async with await Journal.open(found.store, create=False) as journal:
             sets = {
@@ -85,24 +86,36 @@ def _is_ref(ref: str) -> bool:
     )
 
 
-def _of_git(ref: str, folder: str) -> dict[str, str]:
-    """Returns a folder's YAML files as they were committed; its path is from the working directory, or the root."""
+def _of_git(found: Settings, ref: str, folder: str) -> dict[str, str]:
+    """Returns a folder's files as they were committed; its path is from the working directory, or the root."""
     place = folder.strip("/") or "."
     for tree in (f"{ref}:./{place}", f"{ref}:{place}"):
-        listed = _git("ls-tree", "-z", tree)
+        listed = _git("ls-tree", "-z", "-l", tree)
         if listed is not None:
             break
     else:
         raise BadInput(f"`{ref}` has no folder `{place}`: name it as {ref}:FOLDER")
-    texts = {}
-    for row in listed.decode("utf-8", "surrogateescape").split("\0"):
+    files: dict[str, tuple[str, str, str]] = {}
+    folders: dict[str, bool] = {}
+    for row in filter(None, listed.decode("utf-8", "surrogateescape").split("\0")):
         about, _, name = row.partition("\t")
-        if about.split(" ")[1:2] == ["blob"] and name.endswith((".yaml", ".yml")):
-            data = _git("cat-file", "blob", about.split(" ")[2])
-            texts[name] = (data or b"").decode("utf-8", "surrogateescape")
-    if not texts:
-        raise BadInput(f"there is no policy in `{ref}:{place}`")
-    return texts
+        mode, kind, id, size = about.split()
+        if kind == "blob":
+            files[name] = mode, id, size
+        else:
+            below = _git("ls-tree", "-r", "-z", "--name-only", id) if kind == "tree" else None
+            names = (below or b"").decode("utf-8", "surrogateescape").split("\0") if below is not None else ["?"]
+            folders[name] = any(one and not any(map(is_left_over, one.split("/"))) for one in names)
+
+    def read(name: str) -> str:
+        mode, id, size = files[name]
+        if mode == "120000":
+            raise BadInput("it is a link, of which git has the target's name only: commit the file itself")
+        if int(size) > largest(name):
+            raise BadInput(f"it has more bytes than a file of its kind may have ({largest(name):,})")
+        return (_git("cat-file", "blob", id) or b"").decode("utf-8", "surrogateescape")
+
+    return gather(Path(f"{ref}:{place}"), sorted(files), folders, read, found.packs)
 
 
 def _git(*command: str) -> bytes | None:
