@@ -13,6 +13,7 @@ from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from remit.core.entries import GrantLimits, Terms
+from remit.core.identity import identity, is_alike, is_one_of, spelt, unfit
 from remit.core.peoplefiles import GrantText, HoursText, QueuesText, QueueText, ReviewerText
 from remit.core.policyfiles import read_policy, read_queues, read_reviewers, suggest
 from remit.core.reviews import seats_filled
@@ -94,8 +95,13 @@ class Person:
     delegates: tuple[Delegation, ...] = ()
 
     def is_one_of(self, names: Iterable[str]) -> bool:
-        """Whether one of these names is this person's."""
-        return not {self.id, *self.also}.isdisjoint(names)
+        """Whether one of these names is this person's, or looks so: it may keep out, and gives no right."""
+        theirs = [name for name in names if name]
+        return any(is_one_of(name, theirs) for name in (self.id, *self.also))
+
+    def is_called(self, name: str) -> bool:
+        """Whether exactly this is a name of this person, however it is written (see `identity`)."""
+        return identity(name) in {identity(own) for own in (self.id, *self.also)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +136,11 @@ class People:
                 if known.text == key and is_within(known.since, at, known.until):
                     return person if is_within(person.since, at, person.until) else None
         return None
+
+    def mistaken(self, name: str) -> str:
+        """Returns the reviewer whom a name that is not theirs looks like; "" where there is none."""
+        found = [person.id for person in self.persons.values() if person.is_one_of((name,))]
+        return "" if any(self.persons[id].is_called(name) for id in found) else next(iter(found), "")
 
     def delegated(self, from_: str, to: str, queue: str, at: str) -> bool:
         """Whether `to` may rule on behalf of `from_` in a queue at a moment."""
@@ -289,6 +300,7 @@ class Making:
             path: Path = ("reviewers", id)
             if id in groups:
                 source.add(source.key_at(path), f"`{id}` is a reviewer and a group", "rename one of them")
+            self._check_names(source, path, person)
             for number, key in enumerate(person.keys):
                 place = source.value_at((*path, "keys", number, "key"))
                 if key.text in owners:
@@ -305,6 +317,25 @@ class Making:
                     if name not in self.queues and name != IN_DOUBT:
                         place = source.value_at((*at, "queues", index))
                         source.add(place, f"there is no queue `{name}`", suggest(name, self.queues))
+
+    def _check_names(self, source: Source, path: Path, person: Person) -> None:
+        """Notes what can't be a person's name, and names that only look different from another's."""
+        for number, name in enumerate(person.also):
+            place = source.value_at((*path, "also", number))
+            if why := unfit(name):
+                source.add(place, f"`{spelt(name)}` can't be a name", why)
+        before = list(self.persons)[: list(self.persons).index(person.id)]
+        for other in (self.persons[id] for id in before):
+            if identity(person.id) == identity(other.id):
+                hint = "names are compared without case: rename one of them"
+                source.add(source.key_at(path), f"`{person.id}` and `{other.id}` are the same name", hint)
+            for number, name in enumerate((person.id, *person.also)):
+                alike = [one for one in (other.id, *other.also) if is_alike(name, one)]
+                if alike and not any(identity(name) == identity(one) for one in alike):
+                    place = source.value_at((*path, "also", number - 1)) if number else source.key_at(path)
+                    hint = "a person is not to be taken for another: write both in the same letters, or rename one"
+                    shown = f"`{spelt(name)}` looks like `{spelt(alike[0])}`, a name of `{other.id}`"
+                    source.add(place, shown, hint)
 
     def _check_flow(self, source: Source) -> None:
         known = {PRINCIPAL, *self.persons, *(group for person in self.persons.values() for group in person.groups)}

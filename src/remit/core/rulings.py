@@ -11,6 +11,7 @@ import msgspec
 
 from remit.core.canonical import canonical, digest
 from remit.core.entries import Commitment, ReviewRuled
+from remit.core.identity import spelt
 from remit.core.people import People, Person, is_within
 from remit.core.reviews import ReviewState, Vote, latest, seats_filled
 from remit.core.sshsig import check_signature
@@ -51,7 +52,8 @@ def may_not_rule(people: People, review: ReviewState, reviewer: str, at: str, on
         out = [one for one in people.persons.values() if one.is_one_of(names)]
         for one in (person, behalf):
             if one.is_one_of(names):
-                return f"`{one.id}` {role}"
+                shown = next(name for name in names if one.is_one_of((name,)))
+                return f"`{one.id}` {role}" + ("" if shown == one.id else f", as `{spelt(shown)}`")
         for other in out:
             if people.delegated(other.id, reviewer, review.queue, at):
                 return f"`{reviewer}` is a delegate of `{other.id}`, who {role}"
