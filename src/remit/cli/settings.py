@@ -154,6 +154,23 @@ def policies_option(function: Callable[P, R]) -> Callable[P, R]:
     return click.option("--policies", metavar="DIR", help="The folder of policy files.")(function)
 
 
+def folder_argument(function: Callable[..., R]) -> Callable[..., R]:
+    """Adds `[DIR]`, and `--policies` for the same, which the command gets as `policies`. DIR comes last.
+
+    So it is the same for every command that reads a folder of policies.
+    """
+
+    @wraps(function)
+    def wrapped(*args: Any, folder: str | None, policies: str | None, **kwargs: Any) -> R:
+        if folder is not None and policies is not None:
+            raise click.UsageError(
+                "the policies are named twice: as DIR or with --policies", click.get_current_context()
+            )
+        return function(*args, policies=folder if folder is not None else policies, **kwargs)
+
+    return click.argument("folder", metavar="[DIR]", required=False)(policies_option(wrapped))
+
+
 def json_option(function: Callable[P, R]) -> Callable[P, R]:
     """Adds `--json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON: an array of objects.")(function)

@@ -7,7 +7,7 @@ verifier know who was in charge from what the journal holds of a policy set.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -117,6 +117,16 @@ class People:
     """Who may `endorse` and `declassify` while a run goes on; empty where nobody may."""
     readers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Who may read what has a label."""
+    revoked: frozenset[str] = frozenset()
+    """Reviewers, as names are compared, and keys, whose word doesn't count any more whatever the files say."""
+
+    def without(self, revoked: frozenset[str]) -> People:
+        """Returns them as they are once these reviewers and keys are revoked."""
+        return self if revoked == self.revoked else replace(self, revoked=revoked)
+
+    def is_revoked(self, reviewer: str) -> bool:
+        """Whether a reviewer was revoked, by name."""
+        return bool(self.revoked) and identity(reviewer) in self.revoked
 
     def queue(self, name: str) -> Queue | None:
         """Returns a queue; calls in doubt have one even where no file describes it: every reviewer's."""
@@ -127,14 +137,21 @@ class People:
     def members(self, queue: Queue) -> frozenset[str]:
         """Returns who may rule in a queue, groups resolved."""
         named = set(queue.reviewers)
-        return frozenset(id for id, person in self.persons.items() if id in named or named & set(person.groups))
+        return frozenset(
+            id
+            for id, person in self.persons.items()
+            if (id in named or named & set(person.groups)) and not self.is_revoked(id)
+        )
 
     def owner(self, key: str, at: str) -> Person | None:
-        """Returns whose key this was at a moment; None where it wasn't anybody's, or not then."""
+        """Returns whose key this was at a moment; None where it wasn't anybody's, or not then, or is revoked."""
+        if key in self.revoked:
+            return None
         for person in self.persons.values():
             for known in person.keys:
                 if known.text == key and is_within(known.since, at, known.until):
-                    return person if is_within(person.since, at, person.until) else None
+                    known_then = is_within(person.since, at, person.until) and not self.is_revoked(person.id)
+                    return person if known_then else None
         return None
 
     def mistaken(self, name: str) -> str:
@@ -148,6 +165,7 @@ class People:
         return (
             person is not None
             and is_within(person.since, at, person.until)
+            and not self.is_revoked(from_)
             and any(
                 one.to == to and is_within(one.since, at, one.until) and (not one.queues or queue in one.queues)
                 for one in person.delegates

@@ -34,7 +34,7 @@ def may_not_vouch(people: People, started: RunStarted, agents: Iterable[str], by
     person = people.persons.get(by)
     if not named:
         return f"policy lets nobody {what} while a run goes on: `flow: {{{what}: [...]}}` in queues.yaml would"
-    if person is None or not is_within(person.since, at, person.until):
+    if person is None or not is_within(person.since, at, person.until) or people.is_revoked(by):
         return f"`{by}` is no reviewer now"
     if person.is_one_of(agents):
         return f"`{by}` is an agent of this run"

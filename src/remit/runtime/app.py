@@ -148,8 +148,10 @@ class Runtime:
         if not started.pinned:
             return self._gate
         if started.policies not in self._pinned:
-            governed = await self._governing.pinned(started.policies)
-            self._pinned[started.policies] = Gate(self.journal, self._registry, governed, self._ambient, self._secrets)
+            pinned = await self._governing.pinned(started.policies)
+            self._pinned[started.policies] = Gate(
+                self.journal, self._registry, pinned.now, self._ambient, self._secrets, pinned
+            )
         return self._pinned[started.policies]
 
     # --- runs ---

@@ -95,7 +95,7 @@ async def in_force(journal: Journal) -> InForce:
     force = await look(journal)
     if force.said is None:
         raise BadInput("no policy was ever in force in this store: run something first")
-    return InForce(force.head, force.said.digest, await people_of(journal, force.said), force.said)
+    return InForce(force.head, force.said.digest, await people_of(journal, force), force.said)
 
 
 async def whoever_has(journal: Journal, ambient: Ambient, signer: Signer | None, user: str) -> Reviewer:

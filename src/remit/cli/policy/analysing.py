@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 import click
 
+from remit.cli.drafts import says_what_is_in_force
 from remit.cli.output import escaped, folded, heading, mark, print_json
 from remit.cli.policy.sources import app_option, open_folder, tools_option
-from remit.cli.settings import json_option, policies_option, settings
+from remit.cli.settings import folder_argument, json_option, settings
 from remit.policykit import analyse as analysis
 from remit.policykit.analyse import Example, Found, Weakness
 
@@ -21,11 +22,12 @@ _SAYS = {
 
 
 @click.command()
-@policies_option
+@folder_argument
 @app_option
 @tools_option
 @json_option
 @click.pass_context
+@says_what_is_in_force
 def analyse(ctx: click.Context, policies: str | None, app: str | None, tools: str | None, as_json: bool) -> None:
     """Prove what rules do nothing: they never apply, are overruled, or say what another says.
 
@@ -50,11 +52,12 @@ def analyse(ctx: click.Context, policies: str | None, app: str | None, tools: st
 
 @click.command()
 @click.argument("condition", metavar="CONDITION")
-@policies_option
+@folder_argument
 @app_option
 @tools_option
 @json_option
 @click.pass_context
+@says_what_is_in_force
 def ask(
     ctx: click.Context, condition: str, policies: str | None, app: str | None, tools: str | None, as_json: bool
 ) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
+from remit.cli.drafts import says_what_is_in_force
 from remit.cli.output import escaped, folded, heading, print_json
-from remit.cli.settings import Settings, asynchronous, json_option, settings, store_option
+from remit.cli.settings import Settings, asynchronous, folder_argument, json_option, settings, store_option
 from remit.core.entries import PolicyLoaded
 from remit.core.filenames import is_left_over, largest
 from remit.errors import BadInput, UnknownId
@@ -24,13 +25,14 @@ _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 
 @click.command()
 @click.argument("old", metavar="OLD")
-@click.argument("new", metavar="[NEW]", required=False)
+@folder_argument
 @store_option
 @json_option
 @click.pass_context
+@says_what_is_in_force
 @asynchronous
-async def diff(ctx: click.Context, old: str, new: str | None, store: str | None, as_json: bool) -> None:
-    """Say what differs from OLD to NEW (the policies of this folder, if not given), rule by rule and in words.
+async def diff(ctx: click.Context, old: str, policies: str | None, store: str | None, as_json: bool) -> None:
+    """Say what differs from OLD to DIR (the policies of the settings, if not given), rule by rule and in words.
 
     Each is a folder; a git ref, as HEAD~1, or main:policies to name the folder; or the digest of a policy set that the
     store has recorded, or its beginning. With each difference stands which way verdicts can go by it: wider, stricter,
@@ -39,7 +41,7 @@ async def diff(ctx: click.Context, old: str, new: str | None, store: str | None,
     Exit codes: 0 they mean the same, 1 they differ, 2 one can't be read.
     """
     found = settings(store=store)
-    differences = compare(await files_of(found, old), await files_of(found, new or found.policies))
+    differences = compare(await files_of(found, old), await files_of(found, policies or found.policies))
     if as_json:
         print_json(one.row() for one in differences)
     else:

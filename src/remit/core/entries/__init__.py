@@ -33,6 +33,8 @@ from remit.core.entries.policies import (
     PolicyActivated,
     PolicyKept,
     PolicyLoaded,
+    PolicyRestored,
+    PolicyRevoked,
 )
 from remit.core.entries.reviews import (
     GrantLimits,
@@ -125,6 +127,8 @@ __all__ = [
     "PolicyActivated",
     "PolicyKept",
     "PolicyLoaded",
+    "PolicyRestored",
+    "PolicyRevoked",
     "Recorded",
     "ReviewClaimed",
     "ReviewCommented",
