@@ -432,7 +432,7 @@ def test_an_alias_bomb_is_refused_and_does_not_grow() -> None:
     assert any("aliases (`*a`)" in problem.message for problem in problems(bomb))
 
 
-def test_all_problems_of_all_files_are_told_at_once_sorted_by_place() -> None:
+def test_all_problems_of_all_files_are_told_at_once_causes_first() -> None:
     told = problems(
         rule("allow: args.amuont > 1", "mod: shadow")
         + "  - {id: b, tools: [pay, nope], deny: args.curency == 'x'}\n"
@@ -443,6 +443,8 @@ def test_all_problems_of_all_files_are_told_at_once_sorted_by_place() -> None:
         reviewers="",
     )
     assert [(problem.file, problem.line, problem.message.split(" (")[0]) for problem in told] == [
+        ("reviewers.yaml", 1, "the file is empty"),
+        ("queues.yaml", 2, "`ttl` must be text, not the number `3`"),
         ("another.yaml", 2, "`rules` is empty"),
         ("broken.yaml", 1, "not YAML: while parsing a flow node: expected the node content, but found '<stream end>'"),
         ("payments.yaml", 1, "policy `p` is in another.yaml already"),
@@ -450,8 +452,6 @@ def test_all_problems_of_all_files_are_told_at_once_sorted_by_place() -> None:
         ("payments.yaml", 7, "there is no tool `nope`"),
         ("payments.yaml", 7, "no field `curency` in `args`"),
         ("payments.yaml", 8, "rule `b` is here twice"),
-        ("queues.yaml", 2, "`ttl` must be text, not the number `3`"),
-        ("reviewers.yaml", 1, "the file is empty"),
     ]  # fmt: skip
 
 
@@ -639,6 +639,7 @@ def test_the_examples_of_the_reference_load() -> None:
         "reviewers.yaml",
         "calendars.yaml",
         "counters.yaml",
+        "folders.yaml",
     }
     types = {
         "facts": arguments("supplier_known", supplier_known="boolean"),

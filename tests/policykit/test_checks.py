@@ -108,7 +108,7 @@ def test_tools_are_what_the_file_says() -> None:
     ("old", "new", "message", "line"),
     [
         ("effect: commit", "efect: commit", "unknown key `efect`", 4),
-        ("effect: commit", "effect: comit", "`effect`: should be", 4),
+        ("effect: commit", "effect: comit", "`effect` can't be `comit`", 4),
         (
             "order: {type: string}\n      amount",
             "order: {type: text}\n      amount",

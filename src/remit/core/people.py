@@ -236,6 +236,12 @@ class Making:
         self._reviewers_source: Source | None = None
         self._files: dict[str, str] = {}
         self._packs: dict[str, str] = {}
+        self._broken: dict[str, set[str] | None] = {}
+
+    def is_queue(self, name: str) -> bool:
+        """Whether there is a queue of this name, sound or not: what is broken is told once, where it stands."""
+        names = self._broken.get("queues", set())
+        return name in self.queues or names is None or name in names
 
     def take(self, name: str, text: str) -> bool:
         """Reads a file if it is one of the two; says whether it is."""
@@ -254,11 +260,15 @@ class Making:
             self.problems += self.queues_source.problems
             if queues is not None:
                 self._take_queues(queues)
+            else:
+                self._broken["queues"] = self.queues_source.names_below("queues")
         else:
             self._reviewers_source, reviewers = read_reviewers(name, text)
             self.problems += self._reviewers_source.problems
             if reviewers is not None:
                 self.persons = {id: _person(id, said) for id, said in reviewers.reviewers.items()}
+            else:
+                self._broken["reviewers"] = None
         return True
 
     def complete(self) -> None:
@@ -332,7 +342,7 @@ class Making:
                 elif one.to == id:
                     source.add(source.value_at((*at, "to")), f"`{id}` can't be their own delegate", "remove it")
                 for index, name in enumerate(one.queues):
-                    if name not in self.queues and name != IN_DOUBT:
+                    if not self.is_queue(name) and name != IN_DOUBT:
                         place = source.value_at((*at, "queues", index))
                         source.add(place, f"there is no queue `{name}`", suggest(name, self.queues))
 
@@ -359,7 +369,7 @@ class Making:
         known = {PRINCIPAL, *self.persons, *(group for person in self.persons.values() for group in person.groups)}
         for what, names in self.flow.items():
             for number, name in enumerate(names):
-                if name not in known and not self.single_operator:
+                if name not in known and not self.single_operator and "reviewers" not in self._broken:
                     place = source.value_at(("flow", what, number))
                     source.add(place, f"there is no reviewer or group `{name}`", suggest(name, known))
 
@@ -367,7 +377,7 @@ class Making:
         path: Path = ("queues", queue.name)
         groups = {group for person in self.persons.values() for group in person.groups}
         for number, name in enumerate(queue.reviewers):
-            if name not in self.persons and name not in groups:
+            if name not in self.persons and name not in groups and "reviewers" not in self._broken:
                 place = source.value_at((*path, "reviewers", number))
                 hint = suggest(name, {*self.persons, *groups}) or "name people and groups in reviewers.yaml"
                 source.add(place, f"there is no reviewer or group `{name}`", hint)
@@ -416,6 +426,8 @@ class Making:
         return [frozenset(self.persons[id].groups) for id in sorted(members) if self.persons[id].keys]
 
     def _is_staffed(self, queue: Queue) -> bool:
+        if "reviewers" in self._broken:
+            return True  # who they are can't be told
         terms, signing = queue.terms, self._signing(queue)
         alone = self.single_operator and not terms.groups and max(terms.approvals, terms.denials) == 1
         return alone or (seats_filled(terms, signing) and len(signing) >= terms.denials)
