@@ -23,8 +23,8 @@ ARGUMENTS: Mapping[str, Any] = {
 }  # fmt: skip
 NAMES = Environment({"args": ARGUMENTS, "now": {"type": "string", "format": "date-time"}})
 PARSER = (
-    "token recognition", "mismatched", "extraneous", "viable", "<EOF>", "syntax error", "overload", "undeclared", "literal",
-    "wrapper", "ANTLR", "IDENTIFIER", "reserved identifier",
+    "token recognition", "mismatched", "extraneous", "viable", "<EOF>", "syntax error", "overload", "undeclared",
+    "literal", "wrapper", "ANTLR", "IDENTIFIER", "reserved identifier",
 )  # fmt: skip
 SLIPS = (
     ("args.amount = 1", 13, "`==`"),
@@ -111,8 +111,8 @@ def test_a_slip_is_told_in_our_words_at_its_place_with_the_remedy(condition: str
 
 
 @given(st.lists(st.sampled_from(
-    ["args.amount", "args.iban", "'x'", '"', "1", "==", "=", "&&", "and", "(", ")", "[", "]", "?", ":", ",", ".", "in", "not",
-     "if", "as", "null", "~", "@", "\\", "\n", "{", "}", "é", "\u0000", "+", "in", "import", "for"]
+    ["args.amount", "args.iban", "'x'", '"', "1", "==", "=", "&&", "and", "(", ")", "[", "]", "?", ":", ",", ".", "in",
+     "not", "if", "as", "null", "~", "@", "\\", "\n", "{", "}", "é", "\u0000", "+", "in", "import", "for"]
 ), min_size=1, max_size=7))  # fmt: skip
 def test_whatever_is_written_the_parsers_words_never_leak(parts: list[str]) -> None:
     text = " ".join(parts)
