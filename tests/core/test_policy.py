@@ -303,9 +303,9 @@ def test_a_problem_in_a_condition_is_at_its_character_in_the_file(written: str, 
     assert problem.snippet == text[line_start:].split(line_end)[0]
 
 
-def test_a_problem_at_the_end_of_a_condition_is_after_its_last_character() -> None:
+def test_a_condition_that_ends_too_early_is_told_at_what_nothing_comes_after() -> None:
     (problem,) = problems(rule("deny: |", "  facts.known &&", "deny2: x").replace("    deny2: x\n", ""))
-    assert (problem.line, problem.column) == (6, 21)
+    assert (problem.line, problem.column) == (6, 19)
 
 
 def test_a_problem_names_the_tools_it_is_one_for() -> None:

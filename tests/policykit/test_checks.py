@@ -22,6 +22,7 @@ from remit.policykit.casefiles import cases_schema
 from remit.policykit.reports import sarif
 from remit.policykit.toolset import plain_yaml, read_tools, tools_schema
 
+NUMBERS = "a number and a text: numbers have no quotes; `int(...)` and `string(...)` convert"
 REFUSED = [
     ("args.ordr == 'x'", "no field `ordr` in `args`", "did you mean `order`?"),
     ("args.customer.country == 'DE'", "`args.customer` may be absent", "write `has(args.customer) && ...`"),
@@ -35,10 +36,10 @@ REFUSED = [
     ("has(args.lines) && args.lines.all(l, l.kind == 'c')", '`l.kind` is never `"c"`', 'it is one of "a", "b"'),
     ("has(args.lines) && args.lines[0].kind == 'c'", '`args.lines[0].kind` is never `"c"`', 'it is one of "a", "b"'),
     ("tool.effect == 'comit'", '`tool.effect` is never `"comit"`', "did you mean `commit`?"),
-    ("args.amount > '50'", "`>` can't be applied to (double, string)", ""),
-    ("args.order > 5", "`>` can't be applied to (string, int)", ""),
-    ("has(args.when) && args.when > '2026'", "`>` can't be applied to (timestamp, string)", ""),
-    ("has(args.lines) && args.lines.exists(l, l.count > 'x')", "`>` can't be applied to (int, string)", ""),
+    ("args.amount > '50'", "`>` can't be applied to (double, string)", NUMBERS),
+    ("args.order > 5", "`>` can't be applied to (string, int)", NUMBERS),
+    ("has(args.when) && args.when > '2026'", "`>` can't be applied to (timestamp, string)", 'write the time as `timestamp("2026-01-31T00:00:00Z")`'),
+    ("has(args.lines) && args.lines.exists(l, l.count > 'x')", "`>` can't be applied to (int, string)", NUMBERS),
     ("args.order", "the condition is string, not true or false", None),
     ("has(args.customer) ? args.customer : args.customer", None, None),
     ("args.order.startWith('A')", "unknown name `startWith`", "did you mean `startsWith`?"),

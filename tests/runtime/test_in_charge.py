@@ -17,6 +17,7 @@ from remit.core.entries import ReviewRuled, seal
 from remit.core.rulings import statement
 from remit.errors import BadInput, Claimed, NotEntitled, PolicyError, Stale
 from remit.runtime.rulings import Reviewer, Said, claim, comment, hand_on, release, rule
+from remit.runtime.waiting import claim_next
 from remit.store.journal import Append, Journal
 from remit.verify import verify
 
@@ -544,3 +545,17 @@ async def test_reviewers_are_told_apart_by_names_that_look_different(world: Worl
     with pytest.raises(PolicyError, match=r"can't be a name|are the same name|looks like"):
         async with world.runtime(one(paying(act, what="pay", amount=7), act)):
             pass
+
+
+async def test_a_reviewer_with_capitals_in_their_name_is_one_person_everywhere(world: World) -> None:
+    world.staff(Ann={"groups": ["finance"]}, bob={"groups": ["finance"]})
+    graph, run, review = await waiting(world)
+    await world.rule(review, by="Ann")
+    with pytest.raises(Stale, match="has ruled before"):
+        await world.rule(review, by="Ann")
+    async with await Journal.open(world.url) as journal:
+        assert await claim_next(journal, world.clock, Reviewer("Ann", Pen("Ann"))) is None
+        assert await claim_next(journal, world.clock, Reviewer("bob", Pen("bob"))) is not None
+    await world.rule(review, by="bob")
+    assert (await resumed(world, graph, run)).output == "did pay"
+    await world.holds()

@@ -115,7 +115,12 @@ async def whoever_has(journal: Journal, ambient: Ambient, signer: Signer | None,
         return Reviewer(user)
     owner = people.owner(signer.public.text, stamp(ambient.now()))
     if owner is None:
-        raise NotEntitled(f"key {signer.public.fingerprint} is no reviewer's now: reviewers.yaml says whose keys count")
+        if signer.public.text in people.revoked:
+            raise NotEntitled(f"key {signer.public.fingerprint} was revoked")
+        raise NotEntitled(
+            f"key {signer.public.fingerprint} is no reviewer's now: reviewers.yaml says whose keys count, and"
+            " `remit reviewers list` who was revoked"
+        )
     return Reviewer(owner.id, signer)
 
 
