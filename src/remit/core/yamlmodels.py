@@ -83,7 +83,9 @@ def _words(found: Any) -> tuple[str, str]:
     if kind in ("too_short", "string_too_short"):
         return "is empty", ""
     if kind == "string_pattern_mismatch":
-        return f"can't be {given}", ""
+        pattern = str(context.get("pattern", ""))
+        pointer = pattern.startswith("^(/") or "/[^/]" in pattern
+        return f"can't be {given}", "say a JSON pointer: `/memo`" if pointer else f"it is of the form `{pattern}`"
     words = found["msg"].removeprefix("Value error, ").replace("Input ", "")
     return f"can't be {given}: {words[:1].lower()}{words[1:]}".replace("'", "`"), ""
 
