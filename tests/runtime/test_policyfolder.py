@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from remit.core.filenames import KINDS, LEFTOVERS, MOST, is_left_over, is_policy_file, largest, refusal
 from remit.errors import BadInput, PolicyError
-from remit.runtime.policyfolder import read_bounded, read_policies
+from remit.runtime.policyfolder import read_policies
+from remit.runtime.textfiles import read_bounded
 
 POLICY = "policy: p\nrules:\n  - id: a\n    tools: [look]\n    allow: true\n"
 DENY = POLICY.replace("policy: p", "policy: d").replace("allow", "deny")

@@ -14,9 +14,9 @@ from remit.runtime.ambient import System, stamp, user
 from remit.runtime.checkpoints import Checkpoints
 from remit.runtime.force import look, people_of
 from remit.runtime.keys import KeyRing
-from remit.runtime.policyfolder import read_bounded
 from remit.runtime.revoking import fingerprint, rows
 from remit.runtime.revoking import revoke as revoke_now
+from remit.runtime.textfiles import read_bounded
 from remit.runtime.trust import trusted_keys
 from remit.store.journal import Journal
 

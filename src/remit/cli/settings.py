@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 
 from remit.cli import TERMINATED
 from remit.errors import BadInput, SettingsError
-from remit.runtime.policyfolder import read_bounded
+from remit.runtime.textfiles import read_bounded
 
 FILE = "remit.toml"
 _LARGEST = 1_000_000

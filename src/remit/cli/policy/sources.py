@@ -18,9 +18,10 @@ from remit.errors import BadInput, PolicyError, Problem, SettingsError
 from remit.policykit.toolset import FILE, Toolset, read_tools, recorded_tools
 from remit.runtime.ambient import System, stamp
 from remit.runtime.guards import Guards, load_guards
-from remit.runtime.policyfolder import read_bounded, read_policies
+from remit.runtime.policyfolder import read_policies
 from remit.runtime.registry import Registry
 from remit.runtime.target import load_graph
+from remit.runtime.textfiles import read_bounded
 
 _PERIOD = re.compile(r"([1-9][0-9]{0,4})([mhd])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
