@@ -31,7 +31,7 @@ bench: $(STAMP) ## the measurements, into bench/RESULTS.md
 	$(BIN)/python bench/run.py
 
 docs: $(STAMP) ## the generated parts of the documentation
-	@for kind in policy queues reviewers cases tools purposes calendars counters; do \
+	@for kind in policy queues reviewers cases tools purposes calendars counters folders; do \
 	    $(BIN)/remit policy schema $$kind > docs/reference/$$kind.schema.json; \
 	done
 	$(BIN)/python docs/generate.py

@@ -22,6 +22,8 @@ from remit.core import entries
 from remit.core.calendarfile import json_schema as calendars_schema
 from remit.core.counterfile import json_schema as counters_schema
 from remit.core.entries import counters, facts, flows, grants, policies, reviews, runs, stores
+from remit.core.filenames import KINDS, LEFTOVERS
+from remit.core.filenames import json_schema as folders_schema
 from remit.core.grants import GRANTS
 from remit.core.lifecycle import CALLS, TASKS
 from remit.core.policyfiles import json_schema
@@ -143,6 +145,7 @@ def policy_keys() -> str:
         "Purposes: `purposes.yaml`": purposes_schema(),
         "Calendars: `calendars.yaml`": calendars_schema(),
         "Counters: `counters.yaml`": counters_schema(),
+        "Folders: `folders.yaml`": folders_schema(),
     }
     parts = []
     for title, schema in kinds.items():
@@ -161,6 +164,23 @@ def _keys(model: Mapping[str, Any]) -> str:
     return "\n".join(rows) + "\n"
 
 
+def policy_kinds() -> str:
+    """Returns the kinds of files in a folder of policies."""
+    rows = {
+        "`*.yaml`, `*.yml`": "a policy: rules under a name",
+        **{f"`{kind}.yaml`": words for kind, words in KINDS.items()},
+        "`*.cases.yaml`": "cases that a policy is tested with; not loaded",
+        "`*.list.txt`, `*.list.csv`": "lists that conditions look things up in",
+    }
+    return "\n".join(["| file | what it is |", "|---|---|", *(f"| {name} | {words} |" for name, words in rows.items())])
+
+
+def left_over() -> str:
+    """Returns the names that are passed over in a folder of policies."""
+    rows = (f"| {words} | {', '.join(f'`{one}`' for one in names)} |" for words, names in LEFTOVERS.items())
+    return "\n".join(["| what leaves it | names |", "|---|---|", *rows])
+
+
 # --- writing ---------------------------------------------------------------------------------------------
 
 PARTS: Mapping[str, Callable[[], str]] = {
@@ -171,6 +191,8 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "entries": journal_entries,
     "commands": command_line,
     "policy-keys": policy_keys,
+    "policy-kinds": policy_kinds,
+    "left-over": left_over,
 }
 
 

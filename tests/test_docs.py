@@ -289,6 +289,7 @@ def test_the_table_of_json_keys_is_what_the_commands_print(
     queues += "flow: {endorse: [principal], declassify: [principal]}\n"
     Path("policies/queues.yaml").write_text(queues, encoding="utf-8")
     later = "policy: later\nmode: shadow\nrules:\n  - {id: a, tools: ['*'], deny: 'true'}\n"
+    Path("policies/reviewers.yaml").write_text("reviewers: {ann: {}}\n", encoding="utf-8")
     Path("policies/later.yaml").write_text(later, encoding="utf-8")
     settings = Path("remit.toml").read_text(encoding="utf-8")
     hook = '[channels.hook]\nkind = "command"\ncommand = ["true"]\n'
@@ -301,6 +302,10 @@ def test_the_table_of_json_keys_is_what_the_commands_print(
     first, second = (str(row["review"]) for row in remit("review list"))
     keys.pop("review watch")  # never ends: tests/cli/test_following.py looks at its rows
     assert remit("review next") and remit("queue list") and remit("queue stats")
+    why = ("--reason", "so")
+    assert (
+        remit("reviewers list") and remit("reviewers revoke", "ann", *why) and remit("reviewers restore", "ann", *why)
+    )
     granting = ("--grant", "args.name == this.args.name", "--uses", "2")
     assert remit("review show", first) and remit("review approve", first, *granting) and remit("review wait", first)
     assert (

@@ -35,7 +35,12 @@ class PolicySets:
     def people(self, digest: str) -> People | None:
         """Who was in charge by a set; without a digest, by the last one before it."""
         loaded = self._known.get(digest or self._last)
-        return loaded[-1].people() if loaded else None
+        return loaded[-1].people().without(self._force.revoked) if loaded else None
+
+    def revoked(self, place: str, entry: Entry) -> None:
+        """A reviewer or a key rules no more, or again."""
+        if why := self._force.revoke(entry):
+            self._bad(place, why)
 
     def loaded(self, place: str, entry: Entry, body: e.PolicyLoaded, review: ReviewState | None, used: str) -> bool:
         """Takes in a set that was loaded or activated; says whether it is an activation that counts.

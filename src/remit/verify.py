@@ -27,10 +27,11 @@ from remit.core.merkle import Frontier
 from remit.core.notes import VerifierKey
 from remit.core.obligations import is_covered, joined, labels_of
 from remit.core.obliging import Document, as_obliged, decide_approved, decide_granted, held, settled
+from remit.core.people import People
 from remit.core.policy import PolicySet
 from remit.core.recorded import RecordedPolicies
 from remit.core.reviews import ReviewState, ReviewStatus
-from remit.core.rulings import unsound
+from remit.core.rulings import revoked_by, unsound
 from remit.core.tools import Repeat, ToolSpec, call_digest, idempotency_key
 from remit.core.vouching import unsound_vouching
 from remit.errors import RemitError, Tampered
@@ -336,6 +337,8 @@ class _Verifier:
         elif isinstance(body, e.PolicyKept):
             self._policies.kept(body)
             self._note(f"{place}: worker {body.worker} stays under policy set {body.kept[:12]}")
+        elif isinstance(body, (e.PolicyRevoked, e.PolicyRestored)):
+            self._policies.revoked(place, entry)
         elif isinstance(body, (e.KeyAdded, e.KeyRetired)):
             self._policies.key(body)
         elif isinstance(body, e.RunStarted):
@@ -360,6 +363,8 @@ class _Verifier:
             self._grants.revoked(place, entry, body)
         elif isinstance(body, e.Vouched):
             self._vouched.setdefault(entry.stream, {})[entry.hash] = entry
+            if why := revoked_by(self._policies.people(body.policies) or People(), body.by, body.signature):
+                self._bad(place, why)
         elif not isinstance(before, RunState) or not isinstance(state, RunState):
             return
         elif isinstance(body, e.RunVouched):
@@ -482,7 +487,7 @@ class _Verifier:
                     self._bad(place, "an unsigned ruling that wasn't made in single-operator mode")
             elif not loaded:
                 self._bad(place, "the policy set whose reviewers it names was not loaded before it")
-            elif why := unsound(loaded[-1].people(), review, body, entry.at):
+            elif why := unsound(self._policies.people(body.policies) or People(), review, body, entry.at):
                 self._bad(place, why)
             else:
                 self._done.rulings += 1

@@ -46,6 +46,11 @@ def test_the_app_and_the_policies_follow_the_same_order(shell: Shell) -> None:
         ("store = 5\n", "`store`: input should be a valid string"),
         ("store = \n", "`remit.toml` is not TOML: "),
         ("[remit]\nstore = 'x'\n", "there is no setting `remit`"),
+        ("app = ''\nstore = " + "[" * 3_000 + "]" * 3_000, "inside each other (at line 2, column 25)"),
+        ("store = " + "{a = " * 3_000 + "1" + "}" * 3_000, "inside each other (at line 1, column 89)"),
+        (".".join(["a"] * 3_000) + " = 1\n", "there is no setting `a`"),
+        ("store = '''" + "[" * 3_000 + "'''\nstroe = 1", "there is no setting `stroe`"),
+        ("# " + "[" * 3_000 + '\nstroe = "[[\\"["', "there is no setting `stroe`"),
     ],
 )
 def test_a_wrong_remit_toml_is_2_and_says_where(shell: Shell, text: str, said: str) -> None:
@@ -53,6 +58,19 @@ def test_a_wrong_remit_toml_is_2_and_says_where(shell: Shell, text: str, said: s
     found = shell("runs", "list")
     assert found.code == 2 and found.out == ""
     assert said in found.err
+
+
+def test_a_remit_toml_is_a_regular_file_of_a_bounded_size(shell: Shell) -> None:
+    path = shell.folder / "remit.toml"
+    for make, said in (
+        (lambda: os.mkfifo(path), "no regular file"),
+        (lambda: path.symlink_to("/dev/zero"), "no regular file"),
+        (lambda: path.write_bytes(b"#" * 1_000_001), "1,000,000"),
+    ):
+        path.unlink(missing_ok=True)
+        make()
+        found = shell("runs", "list")
+        assert found.code == 2 and said in found.err and "Traceback" not in found.err
 
 
 def test_a_remit_toml_that_is_no_text_is_2(shell: Shell) -> None:

@@ -196,12 +196,12 @@ def test_a_calendar_says_what_a_wall_clock_there_says(moment: datetime, zone: st
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("Europe/Berlin", "Europe/Bärlin", "calendars.yaml:3 `timezone` can't be read"),
-        ("mon-thu", "monday", "calendars.yaml:5 `monday` can't be read"),
-        ("mon-thu", "thu-mon", "calendars.yaml:5 `thu-mon` can't be read"),
+        ("Europe/Berlin", "Europe/Bärlin", "calendars.yaml:3 `timezone` can't be `Europe/Bärlin`"),
+        ("mon-thu", "monday", "calendars.yaml:5 `monday` can't be `monday`"),
+        ("mon-thu", "thu-mon", "calendars.yaml:5 `thu-mon` can't be `thu-mon`"),
         ("mon-thu", "mon-fri", "calendars.yaml:6 `fri` has hours already"),
-        ("08:00-18:00", "18:00-08:00", "calendars.yaml:5 `mon-thu` can't be read"),
-        ('["2026-12-25"]', '["2026-02-30"]', "calendars.yaml:7 `0` can't be read"),
+        ("08:00-18:00", "18:00-08:00", "calendars.yaml:5 `mon-thu` can't be `18:00-08:00`"),
+        ('["2026-12-25"]', '["2026-02-30"]', "calendars.yaml:7 item 1 of `closed` can't be `2026-02-30`"),
         ('["2026-12-25"]', '["2026-12-24"]', "calendars.yaml:8 `2026-12-24` is open and closed"),
         ("office_hours", "office-hours", "calendars.yaml:2 `office-hours` can't be a calendar"),
         ("timezone", "zone", "calendars.yaml:3 unknown key `zone`"),

@@ -36,7 +36,7 @@ def test_a_window_is_the_exact_sum_of_what_was_counted_in_it(
         counted.append((seconds, amount))
     now = seconds + after
     expected = sum((amount for when, amount in counted if not window or when > now - window), Decimal(0))
-    assert Decimal(stand(counts, waits=False, window=window, now=at(now))) == expected
+    assert Decimal(stand([counts], waits=False, window=window, now=at(now))) == expected
 
 
 def counted(number: int, counter: str = "acts", head: Head | None = None) -> Entry:

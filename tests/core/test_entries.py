@@ -253,6 +253,8 @@ def test_every_field_that_is_a_commitment_is_found_by_its_path() -> None:
         "grant.revoked": {"/reason"},
         "policy.activated": {"/reason"},
         "policy.kept": {"/reason"},
+        "policy.revoked": {"/reason"},
+        "policy.restored": {"/reason"},
         "store.erased": {"/reason"},
         "store.key_retired": {"/reason"},
     }

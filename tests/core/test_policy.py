@@ -303,9 +303,9 @@ def test_a_problem_in_a_condition_is_at_its_character_in_the_file(written: str, 
     assert problem.snippet == text[line_start:].split(line_end)[0]
 
 
-def test_a_problem_at_the_end_of_a_condition_is_after_its_last_character() -> None:
+def test_a_condition_that_ends_too_early_is_told_at_what_nothing_comes_after() -> None:
     (problem,) = problems(rule("deny: |", "  facts.known &&", "deny2: x").replace("    deny2: x\n", ""))
-    assert (problem.line, problem.column) == (6, 21)
+    assert (problem.line, problem.column) == (6, 19)
 
 
 def test_a_problem_names_the_tools_it_is_one_for() -> None:
@@ -432,7 +432,7 @@ def test_an_alias_bomb_is_refused_and_does_not_grow() -> None:
     assert any("aliases (`*a`)" in problem.message for problem in problems(bomb))
 
 
-def test_all_problems_of_all_files_are_told_at_once_sorted_by_place() -> None:
+def test_all_problems_of_all_files_are_told_at_once_causes_first() -> None:
     told = problems(
         rule("allow: args.amuont > 1", "mod: shadow")
         + "  - {id: b, tools: [pay, nope], deny: args.curency == 'x'}\n"
@@ -443,6 +443,8 @@ def test_all_problems_of_all_files_are_told_at_once_sorted_by_place() -> None:
         reviewers="",
     )
     assert [(problem.file, problem.line, problem.message.split(" (")[0]) for problem in told] == [
+        ("reviewers.yaml", 1, "the file is empty"),
+        ("queues.yaml", 2, "`ttl` must be text, not the number `3`"),
         ("another.yaml", 2, "`rules` is empty"),
         ("broken.yaml", 1, "not YAML: while parsing a flow node: expected the node content, but found '<stream end>'"),
         ("payments.yaml", 1, "policy `p` is in another.yaml already"),
@@ -450,8 +452,6 @@ def test_all_problems_of_all_files_are_told_at_once_sorted_by_place() -> None:
         ("payments.yaml", 7, "there is no tool `nope`"),
         ("payments.yaml", 7, "no field `curency` in `args`"),
         ("payments.yaml", 8, "rule `b` is here twice"),
-        ("queues.yaml", 2, "`ttl` must be text, not the number `3`"),
-        ("reviewers.yaml", 1, "the file is empty"),
     ]  # fmt: skip
 
 
@@ -639,6 +639,7 @@ def test_the_examples_of_the_reference_load() -> None:
         "reviewers.yaml",
         "calendars.yaml",
         "counters.yaml",
+        "folders.yaml",
     }
     types = {
         "facts": arguments("supplier_known", supplier_known="boolean"),

@@ -88,7 +88,7 @@ def test_data_beyond_the_purpose_is_denied_unless_its_columns_leave_it_out() -> 
         ("    description: Pay what is due.\n", "", "3:5 `description` is missing"),
         ("settle invoices:", "settle/invoices:", "2:3 `settle/invoices` can't be a purpose"),
         ("[/number]", "[number]", "8:35 "),
-        ("purposes:\n", "required: maybe\npurposes:\n", "1:11 `required`: "),
+        ("purposes:\n", "required: maybe\npurposes:\n", "1:11 `required` must be `true` or `false`, not `maybe`"),
     ],
 )
 def test_a_mistake_is_told_with_its_place(old: str, new: str, told: str) -> None:

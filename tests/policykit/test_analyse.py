@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -128,6 +129,53 @@ def test_what_is_not_modelled_is_named_and_nothing_is_claimed_because_of_it() ->
     found, unmodelled = weaknesses(load(rule("allow", 'args.to.iban.matches("(?i)a") && args.to.iban == "b"')), tools())
     assert found == []
     assert "matches" in unmodelled["pay"]
+
+
+def test_an_allow_rule_that_allows_only_what_is_asked_about_anyway_is_found_and_what_asks_is_named() -> None:
+    allow, ask_all = rule("allow", "args.amount > 500"), rule("escalate", "args.amount > 100")
+    found, _ = weaknesses(load(ALLOW_SMALL, allow, ask_all), tools())
+    assert [(weak.rule, weak.found, weak.by) for weak in found] == [("p/r1", Found.COVERED, ("p/r2",))]
+    halves = rule("escalate", "args.urgent"), rule("deny", "!args.urgent")
+    found, _ = weaknesses(load(rule("allow", "args.amount > 5"), *halves), tools())
+    assert [(weak.rule, weak.found, weak.by) for weak in found] == [("p/r0", Found.COVERED, ("p/r1", "p/r2"))]
+
+
+def test_an_escalation_that_may_only_be_in_error_covers_nothing_for_the_allow_rule_grants_what_it_asks_about() -> None:
+    broken = rule("escalate", "args.count / (args.count - args.count) > 0 && args.amount < 0")
+    assert Found.COVERED not in [weak.found for weak in weaknesses(load(ALLOW_SMALL, broken), tools())[0]]
+
+
+def test_a_rule_that_obliges_to_something_of_its_own_is_neither_covered_nor_redundant() -> None:
+    masks = rule("allow", "args.amount > 500") + "    oblige: {mask: [/args/memo]}\n"
+    wide = rule("allow", "args.amount > 100")
+    assert weaknesses(load(masks, rule("escalate", "args.amount > 100")), tools())[0] == []
+    assert weaknesses(load(masks, wide), tools())[0] == []
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.sampled_from(["allow", "escalate", "deny", "require"]), min_size=2, max_size=4),
+    st.lists(st.sampled_from(["args.amount > 5", "args.amount > 50", "args.urgent", "!args.urgent", "true"]), min_size=4, max_size=4),
+    st.sampled_from([0, 6, 60]), st.booleans(),
+)  # fmt: skip
+def test_without_a_rule_that_was_found_no_verdict_is_another(
+    effects: list[str], conditions: list[str], amount: int, urgent: bool
+) -> None:
+    made = [rule(effect, condition) for effect, condition in zip(effects, conditions, strict=False)]
+    policies = load(*made)
+    given_ = {
+        "tool": "pay",
+        "args": {"amount": str(amount), "count": 1, "kind": "refund", "urgent": urgent, "to": {"iban": "a"}},
+    }
+    (case,) = read_cases(
+        {"p.cases.yaml": json.dumps({"cases": [{"name": "c", "given": given_, "expect": {"outcome": "allow"}}]})}
+    )
+    seen = situation(case, tools())
+    before = decide("pay", seen.seen, policies).outcome
+    for weak in weaknesses(policies, tools())[0]:
+        left = [one for number, one in enumerate(made) if f"p/r{number}" != weak.rule]
+        after = decide("pay", seen.seen, load(*left)).outcome if left else Outcome.DENY
+        assert after is before, weak
 
 
 # --- questions -------------------------------------------------------------------------------------------

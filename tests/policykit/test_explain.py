@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -121,3 +122,14 @@ def test_a_broken_part_is_shown_as_broken_and_can_be_what_changes_it() -> None:
     assert "`facts.known.customer` were true" in [
         words(one) for one in explained.otherwise if one.outcome is Outcome.ALLOW
     ]
+
+
+def test_that_something_should_differ_from_itself_is_never_advised() -> None:
+    toolset = read_tools("tools.yaml", TOOLS)
+    rules = policy([("allow", "args.a"), ("deny", "args.b != args.b")])
+    counting = "counters: {n: {tools: [t]}}\n"
+    set_ = toolset.load({"p.yaml": rules, "counters.yaml": counting, "queues.yaml": "single_operator: true\n"})
+    found = seen("t", dict.fromkeys(NAMES, True), toolset)
+    explained = explain_fully(replace(found, document={**found.document, "counters": {"n": "0"}}), set_)
+    assert {one.outcome for one in explained.otherwise} == {Outcome.DENY}
+    assert [words(one) for one in explained.otherwise] == ["`args.a` were false"]

@@ -280,7 +280,7 @@ async def test_no_rule_may_allow_by_what_a_detector_guesses(world: World) -> Non
         ({"detector": "pii", "results": [""], "when": "found", "then": "label"}, "`labels` and `then: label`"),
         ({"detector": "pii", "results": [""], "when": "found", "then": "refuse", "keep": True}, "`keep` goes with"),
         ({"detector": "sql", "arguments": [""], "options": {"dialekt": "x"}}, "option `dialekt`"),
-        ({"detector": "sql", "arguments": ["statement"]}, "string should match pattern"),
+        ({"detector": "sql", "arguments": ["statement"]}, "can't be `statement`"),
         ({"detector": "sql", "arguments": [""], "millis": 4}, "unknown key `millis`"),
         ({"arguments": [""]}, "`detector` is missing"),
     ],

@@ -15,8 +15,9 @@ from worlds import World, one
 from remit import Context, Denied
 from remit.core.entries import ReviewRuled, seal
 from remit.core.rulings import statement
-from remit.errors import BadInput, Claimed, NotEntitled, Stale
+from remit.errors import BadInput, Claimed, NotEntitled, PolicyError, Stale
 from remit.runtime.rulings import Reviewer, Said, claim, comment, hand_on, release, rule
+from remit.runtime.waiting import claim_next
 from remit.store.journal import Append, Journal
 from remit.verify import verify
 
@@ -491,4 +492,70 @@ async def test_of_a_call_in_doubt_every_reviewer_may_say_what_to_do_but_who_aske
     await world.rule(again.reviews[0], False, "it never came", by="ann")
     assert (await resumed(world, graph, report.run)).status == "failed"
     assert len(world.done) == 1
+    await world.holds()
+
+
+# --- names -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("ann ", "blank"), ("ann\u200b", r"U\+200B"), ("\u0430nn", "mixes letters"), ("a\nn", r"U\+000A"),
+        ("\u0410\u0412\u0421", "looks like reviewer `abc`"), ("", "needs a principal"), (" ", "needs a principal"),
+    ],
+)  # fmt: skip
+async def test_a_principal_is_known_by_a_name_that_can_be_told_from_every_reviewers(
+    world: World, name: str, why: str
+) -> None:
+    world.staff(**FINANCE, abc={"groups": ["finance"]})
+    act = world.act()
+    graph = one(paying(act, what="pay", amount=7), act)
+    async with world.runtime(graph) as runtime:
+        with pytest.raises(BadInput, match=why):
+            await runtime.start(graph, principal=name)
+        assert [row for row in await runtime.projections.runs()] == []
+
+
+@pytest.mark.parametrize("name", ["ANN", "Ann", "\uff21nn", "Ann.Meier"])
+async def test_whoever_asked_can_not_approve_under_the_same_name_written_otherwise(world: World, name: str) -> None:
+    world.staff(**{**FINANCE, "ann": {"groups": ["finance"], "also": ["ann.meier"]}})
+    graph, run, review = await waiting(world, principal=name)
+    with pytest.raises(NotEntitled, match="the principal this run acts for"):
+        await world.rule(review, by="ann")
+    await world.rule(review, by="bob")
+    assert (await resumed(world, graph, run)).status == "waiting"
+    await world.rule(review, by="cat")
+    assert (await resumed(world, graph, run)).output == "did pay"
+    await world.holds()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ann": {"groups": ["finance"], "also": ["ann\u200b"]}},
+        {"ann": {"groups": ["finance"], "also": [" ann"]}},
+        {"Ann": {"groups": ["finance"]}},
+        {"bob": {"groups": ["finance"], "also": ["\u0441\u0430\u0442"]}},
+    ],
+)
+async def test_reviewers_are_told_apart_by_names_that_look_different(world: World, change: dict[str, Any]) -> None:
+    world.staff(**{**FINANCE, **change})
+    act = world.act()
+    with pytest.raises(PolicyError, match=r"can't be a name|are the same name|looks like"):
+        async with world.runtime(one(paying(act, what="pay", amount=7), act)):
+            pass
+
+
+async def test_a_reviewer_with_capitals_in_their_name_is_one_person_everywhere(world: World) -> None:
+    world.staff(Ann={"groups": ["finance"]}, bob={"groups": ["finance"]})
+    graph, run, review = await waiting(world)
+    await world.rule(review, by="Ann")
+    with pytest.raises(Stale, match="has ruled before"):
+        await world.rule(review, by="Ann")
+    async with await Journal.open(world.url, keys=world.keys) as journal:
+        assert await claim_next(journal, world.clock, Reviewer("Ann", Pen("Ann"))) is None
+        assert await claim_next(journal, world.clock, Reviewer("bob", Pen("bob"))) is not None
+    await world.rule(review, by="bob")
+    assert (await resumed(world, graph, run)).output == "did pay"
     await world.holds()

@@ -31,6 +31,7 @@ _COMMANDS = {
     "notify": ("remit.cli.notify", "notify", "Tell channels what happens in queues."),
     "grant": ("remit.cli.grant", "grant", "Look at grants, and revoke them."),
     "queue": ("remit.cli.queue", "queue", "Look at queues."),
+    "reviewers": ("remit.cli.reviewers", "reviewers", "Look at reviewers and their keys, and revoke them."),
     "policy": ("remit.cli.policy", "policy", "Check policies."),
     "audit": ("remit.cli.audit", "audit", "Export the journal and verify exports."),
     "store": ("remit.cli.store", "store", "Look at a store, and answer for it."),

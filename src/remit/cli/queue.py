@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import click
 
+from remit.cli.drafts import says_what_is_in_force
 from remit.cli.output import print_json, print_table, value
 from remit.cli.settings import asynchronous, json_option, settings, store_option
 from remit.cli.stores import open_store
@@ -23,6 +24,7 @@ def queue() -> None:
 @queue.command("list")
 @store_option
 @json_option
+@says_what_is_in_force
 @asynchronous
 async def list_(store: str | None, as_json: bool) -> None:
     """List the queues of the policy in force: who rules there, on which terms, and what waits."""
@@ -54,6 +56,7 @@ def _listed(row: dict[str, Any]) -> tuple[str, ...]:
 )
 @store_option
 @json_option
+@says_what_is_in_force
 @asynchronous
 async def stats(by: str, store: str | None, as_json: bool) -> None:
     """Show how reviews are ruled on: depth, age, breaches, time to rule, and approvals faster than anybody reads.

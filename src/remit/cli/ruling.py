@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from remit.cli.drafts import says_what_is_in_force
 from remit.cli.editing import edited_by_hand
 from remit.cli.inputs import read_inputs
 from remit.cli.output import escaped, fields, heading, mark, print_json, value
@@ -82,6 +83,7 @@ async def who_acts(journal: Journal, key: str, behalf: str = "") -> Reviewer:
 @key_option
 @store_option
 @json_option
+@says_what_is_in_force
 @asynchronous
 async def whoami(key: str | None, store: str | None, as_json: bool) -> None:
     """Say who you are to `remit review`, by your key, and where you may rule.

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import tomllib
 from collections.abc import Callable, Coroutine
 from functools import wraps
+from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 import click
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from remit.cli import TERMINATED
-from remit.errors import SettingsError
+from remit.errors import BadInput, SettingsError
+from remit.runtime.textfiles import read_bounded
 
 FILE = "remit.toml"
+_LARGEST = 1_000_000
+"""Bytes that `remit.toml` may have."""
+_DEEPEST = 16
+"""How many arrays and tables may stand inside each other in it."""
+_TOML = re.compile(
+    r'"""(?:\\.|[^\\])*?"""|'
+    r"'''.*?'''|"
+    r'"(?:\\.|[^"\\\n])*"|'
+    r"'[^'\n]*'|#[^\n]*|[\[{\]}]",
+    re.DOTALL,
+)
+"""A text, a comment or a bracket."""
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -45,7 +55,7 @@ class ChannelSettings(BaseModel):
 class Settings(BaseSettings):
     """An option beats a variable, a variable beats the file."""
 
-    model_config = SettingsConfigDict(env_prefix="REMIT_", toml_file=FILE, extra="forbid", env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_prefix="REMIT_", extra="forbid", env_ignore_empty=True)
 
     store: str = "sqlite:///remit.db"
     policies: str = "policies"
@@ -71,7 +81,37 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Puts the file last."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        return init_settings, env_settings, InitSettingsSource(settings_cls, _of_file())
+
+
+def _of_file() -> dict[str, Any]:
+    """Returns what `remit.toml` in the working directory says; nothing where it isn't there. Raises SettingsError."""
+    path = Path(FILE)
+    if not path.exists():
+        return {}
+    try:
+        text = read_bounded(path, _LARGEST)
+    except BadInput as error:
+        raise SettingsError(f"`{FILE}`: {error}") from error
+    if lone := re.search("[\ud800-\udfff]", text):
+        raise SettingsError(f"`{FILE}` is not UTF-8: {_place(text, lone.start())}")
+    depth = 0
+    for part in _TOML.finditer(text):
+        depth += (part[0] in "[{") - (part[0] in "]}")
+        if depth > _DEEPEST:
+            raise SettingsError(
+                f"`{FILE}`: more than {_DEEPEST} arrays and tables inside each other ({_place(text, part.start())})"
+            )
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"`{FILE}` is not TOML: {error}") from error
+    except RecursionError as error:
+        raise SettingsError(f"`{FILE}`: its tables are nested too deeply to be read") from error
+
+
+def _place(text: str, index: int) -> str:
+    return f"at line {text.count(chr(10), 0, index) + 1}, column {index - text.rfind(chr(10), 0, index)}"
 
 
 def settings(**options: str | None) -> Settings:
@@ -82,10 +122,8 @@ def settings(**options: str | None) -> Settings:
     """
     try:
         return Settings(**cast(dict[str, Any], {key: value for key, value in options.items() if value is not None}))
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"`{FILE}` is not TOML: {error}") from error
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"`{FILE}` is not UTF-8: byte {error.start}") from error
+    except RecursionError as error:
+        raise SettingsError(f"`{FILE}`: its tables are nested too deeply to be read") from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -116,6 +154,23 @@ def key_option(function: Callable[P, R]) -> Callable[P, R]:
 def policies_option(function: Callable[P, R]) -> Callable[P, R]:
     """Adds `--policies`."""
     return click.option("--policies", metavar="DIR", help="The folder of policy files.")(function)
+
+
+def folder_argument(function: Callable[..., R]) -> Callable[..., R]:
+    """Adds `[DIR]`, and `--policies` for the same, which the command gets as `policies`. DIR comes last.
+
+    So it is the same for every command that reads a folder of policies.
+    """
+
+    @wraps(function)
+    def wrapped(*args: Any, folder: str | None, policies: str | None, **kwargs: Any) -> R:
+        if folder is not None and policies is not None:
+            raise click.UsageError(
+                "the policies are named twice: as DIR or with --policies", click.get_current_context()
+            )
+        return function(*args, policies=folder if folder is not None else policies, **kwargs)
+
+    return click.argument("folder", metavar="[DIR]", required=False)(policies_option(wrapped))
 
 
 def json_option(function: Callable[P, R]) -> Callable[P, R]:

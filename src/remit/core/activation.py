@@ -8,13 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import msgspec
-
-from remit.core.canonical import canonical, digest, digest_bytes, plain
-from remit.core.entries import Entry, KeyAdded, KeyRetired, PolicyActivated, PolicyKept, PolicyLoaded
+from remit.core import revoking
+from remit.core.canonical import digest, digest_bytes, plain
+from remit.core.entries import (
+    Entry,
+    KeyAdded,
+    KeyRetired,
+    PolicyActivated,
+    PolicyKept,
+    PolicyLoaded,
+    PolicyRestored,
+    PolicyRevoked,
+)
 from remit.core.notes import VerifierKey, open_note
 from remit.core.people import People
 from remit.core.reviews import ReviewState, ReviewStatus
+from remit.core.revoking import in_place
 from remit.core.rulings import counts
 from remit.errors import Tampered
 
@@ -23,14 +32,8 @@ _PROPOSAL = "remit policy proposal v1"
 
 
 def statement(body: PolicyActivated, seq: int, prev: str) -> str:
-    """Returns what an activation's signature is over: all that its entry says but the signature, and its place.
-
-    So it holds for this place in this journal only: neither a copy of the entry in another journal, nor one that is
-    appended again later, is signed.
-    """
-    unsigned = msgspec.structs.replace(body, signature="")
-    said = msgspec.json.decode(msgspec.json.encode(unsigned))
-    return f"{KIND}\n{canonical({**said, 'prev': prev, 'seq': seq}).decode()}\n"
+    """Returns what an activation's signature is over: all that its entry says but the signature, and its place."""
+    return in_place(KIND, body, seq, prev)
 
 
 def proposal(body: PolicyActivated) -> str:
@@ -123,6 +126,18 @@ class SetsInForce:
         self._now = ""
         self._kept: set[tuple[str, str]] = set()
         self._expires: dict[str, str] = {}
+        self.revoked: frozenset[str] = frozenset()
+        """Reviewers and keys that rule no more, whatever the set in force says."""
+
+    def revoke(self, entry: Entry) -> str:
+        """Revokes or restores a reviewer or key, or returns why that doesn't count."""
+        body = entry.body
+        if not isinstance(body, (PolicyRevoked, PolicyRestored)):
+            return "it is no revocation"
+        why = revoking.unsound(entry, list(self._keys.values()))
+        if not why:
+            self.revoked = revoking.after(self.revoked, body)
+        return why
 
     def key(self, body: KeyAdded | KeyRetired) -> None:
         """Takes a key of the journal in, or out. Raises BadInput where it isn't one."""

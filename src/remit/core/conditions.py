@@ -247,7 +247,7 @@ def _load(source: str, environment: Environment, *, boolean: bool) -> Node:
         node = strict(Resolver(names.shapes, environment._constants).resolve(environment._decoder.decode(tree)))
     except Refused as error:
         raise ConditionError((problem(source, *place(source, error.at), error.message, error.hint),)) from None
-    guards = Guards()
+    guards = Guards(boolean=boolean)
     guards.visit(node)
     problems = [problem(source, *place(source, each.at), each.message, each.hint) for each in guards.refused]
     if not environment._lenient:

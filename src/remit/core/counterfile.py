@@ -25,6 +25,7 @@ from remit.core.conditions import (
     compile_expression,
 )
 from remit.core.guardrailfile import matches
+from remit.core.identity import looks
 from remit.core.people import seconds_of
 from remit.core.peoplefiles import Duration, Strict
 from remit.core.policyfiles import PolicyFile, RuleText, suggest
@@ -51,6 +52,8 @@ _PER: Final[Mapping[str, tuple[str, str]]] = {
     "task": ("task", "id"),
     "tool": ("tool", "name"),
 }
+_NAMES_OF: Final = ("principal", "agent")
+"""What of these is a name, and compared as one."""
 
 
 class CounterText(Strict):
@@ -67,6 +70,10 @@ class CounterText(Strict):
         default_factory=list, description="What has a count of its own; all together, if nothing is named."
     )
     by: _Text | None = Field(None, description="A text in CEL that has a count of its own, such as `args.customer`.")
+    signed: bool = Field(
+        False,
+        description="`true`: an amount may be negative, and the sum fall. If not said, such a call can't be counted.",
+    )
     window: Duration | None = Field(
         None, description="How far back calls count: `90s`, `1h`, `30d`; for ever, if not said."
     )
@@ -86,6 +93,7 @@ class Counter:
         window: seconds; 0 for ever.
         tools: those whose calls count.
         by, when, amount: by tool; of a tool that isn't there, nothing is said.
+        signed: whether an amount may be negative.
     """
 
     name: str
@@ -96,22 +104,28 @@ class Counter:
     by: Mapping[str, Expression]
     when: Mapping[str, Condition]
     amount: Mapping[str, Expression]
+    signed: bool = False
 
     @property
     def sums(self) -> bool:
         """Whether calls count by an amount."""
         return bool(self.amount)
 
-    def key(self, tool: str, roots: Mapping[str, Any]) -> bytes | None:
-        """Returns what has this count of its own, as canonical JSON; None where that can't be said of the call."""
-        parts = [str(roots[root][name]) for root, name in (_PER[one] for one in self.per)]
-        by = self.by.get(tool)
+    def keys(self, tool: str, roots: Mapping[str, Any]) -> tuple[bytes, ...]:
+        """Returns what has this count of its own, as canonical JSON; () where that can't be said of the call.
+
+        Names that look the same have one count. A second key is the one that an older Remit counted under, which took
+        names as they are written.
+        """
+        written = [str(roots[root][name]) for root, name in (_PER[one] for one in self.per)]
+        parts = [looks(said) if one in _NAMES_OF else said for one, said in zip(self.per, written, strict=True)]
+        by, more = self.by.get(tool), list[str]()
         if by is not None:
             said = by.evaluate(roots)
             if not isinstance(said, str):
-                return None
-            parts.append(said)
-        return canonical([self.name, *parts])
+                return ()
+            more.append(said)
+        return tuple(dict.fromkeys(canonical([self.name, *of, *more]) for of in (parts, written)))
 
     def adds(self, tool: str, roots: Mapping[str, Any]) -> Decimal | None:
         """Returns what a call adds, 0 where it doesn't count; None where that can't be said of it."""
@@ -128,7 +142,8 @@ class Counter:
         found = amount.evaluate(roots)
         if isinstance(found, bool) or not isinstance(found, (int, Decimal)):
             return None
-        return Decimal(found) if Decimal(found).is_finite() else None
+        number = Decimal(found)
+        return number if number.is_finite() and (self.signed or number >= 0) else None
 
 
 def json_schema() -> dict[str, Any]:
@@ -187,6 +202,8 @@ def _compile(
         if not any(matches(pattern, tool) for tool in known):
             place = source.value_at((*path, "tools", number))
             source.add(place, f"there is no tool `{pattern}`", suggest(pattern.replace("*", ""), known))
+    if said.signed and said.sum is None:
+        source.add(source.key_at((*path, "signed")), "nothing is summed", "take `signed` out, or say `sum`")
     if said.count == "waiting" and (said.sum or said.window):
         source.add(source.key_at((*path, "count")), "what waits is counted as it is now", "take `sum` and `window` out")
     by: dict[str, Expression] = {}
@@ -214,7 +231,7 @@ def _compile(
                 _note(source, (*path, "sum"), tool, "a number", error)
     window = seconds_of(said.window) if said.window else 0
     per = tuple(dict.fromkeys(said.per))
-    return Counter(name, said.count == "waiting", per, window, frozenset(counted), by, when, amount)
+    return Counter(name, said.count == "waiting", per, window, frozenset(counted), by, when, amount, said.signed)
 
 
 def is_seen_by(counter: Counter, tool: str, said: CountersText) -> bool:

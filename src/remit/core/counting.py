@@ -7,6 +7,7 @@ both take the last of it append at the same place, and only one of them can.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal, localcontext
@@ -71,9 +72,12 @@ class Counts:
             return self.totals[-1] - (self.totals[out - 1] if out else Decimal(0))
 
 
-def stand(counts: Counts, *, waits: bool, window: int, now: str) -> str:
-    """Returns what a counter stands at, as facts hold it: a decimal as text."""
-    return str(len(counts.waiting)) if waits else f"{counts.stands_at(window, now):f}"
+def stand(counts: Iterable[Counts], *, waits: bool, window: int, now: str) -> str:
+    """Returns what a counter stands at, in all the streams of its count, as facts hold it: a decimal as text."""
+    if waits:
+        return str(sum(len(one.waiting) for one in counts))
+    with localcontext(prec=200):
+        return f"{sum((one.stands_at(window, now) for one in counts), Decimal(0)):f}"
 
 
 def _before(now: str, seconds: int) -> str:

@@ -14,9 +14,10 @@ from remit.core.conditions import Condition, Environment, compile_condition
 from remit.core.entries import CallRecord, GrantRevoked, GrantTerms, RunStarted
 from remit.core.facts import this_of, this_type
 from remit.core.grants import GrantState
+from remit.core.identity import identity
 from remit.core.people import People
 from remit.core.reviews import ReviewState, later
-from remit.core.rulings import counts, signed_by
+from remit.core.rulings import counts, revoked_by, signed_by
 from remit.core.tools import JsonSchema, ToolSpec
 
 KIND = "remit revocation v1"
@@ -108,7 +109,9 @@ def may_not_revoke(people: People, review: ReviewState, reviewer: str) -> str:
     """
     queue = people.queue(review.queue)
     grantors = {name for vote in review.approving for name in vote.names}
-    if reviewer in grantors or (queue is not None and reviewer in people.members(queue)):
+    if why := revoked_by(people, reviewer):
+        return why
+    if identity(reviewer) in grantors or (queue is not None and reviewer in people.members(queue)):
         return ""
     return f"`{reviewer}` is no reviewer of queue `{review.queue}`, and has not granted it"
 

@@ -19,6 +19,7 @@ import networkx as nx
 
 from remit.core.canonical import canonical, digest_bytes
 from remit.core.detectors import Detector
+from remit.core.identity import spelt, unfit
 from remit.core.tools import NAME
 from remit.core.typed import Results, Tool, signature_of
 from remit.errors import GraphError
@@ -206,6 +207,8 @@ class Graph:
         function = task.runs.function
         if not inspect.iscoroutinefunction(function):
             raise GraphError(f"{place}: agent `{task.runs.name}` is not an async function")
+        if why := unfit(task.runs.name):
+            raise GraphError(f"{place}: agent `{spelt(task.runs.name)}` can't have this name: {why}")
         if not 1 <= len(inspect.signature(function).parameters) <= 2:
             raise GraphError(f"{place}: agent `{task.runs.name}` takes `(ctx)` or `(ctx, input)`")
         _ = task.runs.output, task.runs.takes_input and task.runs.input

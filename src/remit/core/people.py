@@ -7,12 +7,13 @@ verifier know who was in charge from what the journal holds of a policy set.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from remit.core.entries import GrantLimits, Terms
+from remit.core.identity import identity, is_alike, is_one_of, spelt, unfit
 from remit.core.peoplefiles import GrantText, HoursText, QueuesText, QueueText, ReviewerText
 from remit.core.policyfiles import read_policy, read_queues, read_reviewers, suggest
 from remit.core.reviews import seats_filled
@@ -94,8 +95,13 @@ class Person:
     delegates: tuple[Delegation, ...] = ()
 
     def is_one_of(self, names: Iterable[str]) -> bool:
-        """Whether one of these names is this person's."""
-        return not {self.id, *self.also}.isdisjoint(names)
+        """Whether one of these names is this person's, or looks so: it may keep out, and gives no right."""
+        theirs = [name for name in names if name]
+        return any(is_one_of(name, theirs) for name in (self.id, *self.also))
+
+    def is_called(self, name: str) -> bool:
+        """Whether exactly this is a name of this person, however it is written (see `identity`)."""
+        return identity(name) in {identity(own) for own in (self.id, *self.also)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +117,16 @@ class People:
     """Who may `endorse` and `declassify` while a run goes on; empty where nobody may."""
     readers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Who may read what has a label."""
+    revoked: frozenset[str] = frozenset()
+    """Reviewers, as names are compared, and keys, whose word doesn't count any more whatever the files say."""
+
+    def without(self, revoked: frozenset[str]) -> People:
+        """Returns them as they are once these reviewers and keys are revoked."""
+        return self if revoked == self.revoked else replace(self, revoked=revoked)
+
+    def is_revoked(self, reviewer: str) -> bool:
+        """Whether a reviewer was revoked, by name."""
+        return bool(self.revoked) and identity(reviewer) in self.revoked
 
     def queue(self, name: str) -> Queue | None:
         """Returns a queue; calls in doubt have one even where no file describes it: every reviewer's."""
@@ -121,15 +137,27 @@ class People:
     def members(self, queue: Queue) -> frozenset[str]:
         """Returns who may rule in a queue, groups resolved."""
         named = set(queue.reviewers)
-        return frozenset(id for id, person in self.persons.items() if id in named or named & set(person.groups))
+        return frozenset(
+            id
+            for id, person in self.persons.items()
+            if (id in named or named & set(person.groups)) and not self.is_revoked(id)
+        )
 
     def owner(self, key: str, at: str) -> Person | None:
-        """Returns whose key this was at a moment; None where it wasn't anybody's, or not then."""
+        """Returns whose key this was at a moment; None where it wasn't anybody's, or not then, or is revoked."""
+        if key in self.revoked:
+            return None
         for person in self.persons.values():
             for known in person.keys:
                 if known.text == key and is_within(known.since, at, known.until):
-                    return person if is_within(person.since, at, person.until) else None
+                    known_then = is_within(person.since, at, person.until) and not self.is_revoked(person.id)
+                    return person if known_then else None
         return None
+
+    def mistaken(self, name: str) -> str:
+        """Returns the reviewer whom a name that is not theirs looks like; "" where there is none."""
+        found = [person.id for person in self.persons.values() if person.is_one_of((name,))]
+        return "" if any(self.persons[id].is_called(name) for id in found) else next(iter(found), "")
 
     def delegated(self, from_: str, to: str, queue: str, at: str) -> bool:
         """Whether `to` may rule on behalf of `from_` in a queue at a moment."""
@@ -137,6 +165,7 @@ class People:
         return (
             person is not None
             and is_within(person.since, at, person.until)
+            and not self.is_revoked(from_)
             and any(
                 one.to == to and is_within(one.since, at, one.until) and (not one.queues or queue in one.queues)
                 for one in person.delegates
@@ -207,6 +236,12 @@ class Making:
         self._reviewers_source: Source | None = None
         self._files: dict[str, str] = {}
         self._packs: dict[str, str] = {}
+        self._broken: dict[str, set[str] | None] = {}
+
+    def is_queue(self, name: str) -> bool:
+        """Whether there is a queue of this name, sound or not: what is broken is told once, where it stands."""
+        names = self._broken.get("queues", set())
+        return name in self.queues or names is None or name in names
 
     def take(self, name: str, text: str) -> bool:
         """Reads a file if it is one of the two; says whether it is."""
@@ -225,11 +260,15 @@ class Making:
             self.problems += self.queues_source.problems
             if queues is not None:
                 self._take_queues(queues)
+            else:
+                self._broken["queues"] = self.queues_source.names_below("queues")
         else:
             self._reviewers_source, reviewers = read_reviewers(name, text)
             self.problems += self._reviewers_source.problems
             if reviewers is not None:
                 self.persons = {id: _person(id, said) for id, said in reviewers.reviewers.items()}
+            else:
+                self._broken["reviewers"] = None
         return True
 
     def complete(self) -> None:
@@ -289,6 +328,7 @@ class Making:
             path: Path = ("reviewers", id)
             if id in groups:
                 source.add(source.key_at(path), f"`{id}` is a reviewer and a group", "rename one of them")
+            self._check_names(source, path, person)
             for number, key in enumerate(person.keys):
                 place = source.value_at((*path, "keys", number, "key"))
                 if key.text in owners:
@@ -302,15 +342,34 @@ class Making:
                 elif one.to == id:
                     source.add(source.value_at((*at, "to")), f"`{id}` can't be their own delegate", "remove it")
                 for index, name in enumerate(one.queues):
-                    if name not in self.queues and name != IN_DOUBT:
+                    if not self.is_queue(name) and name != IN_DOUBT:
                         place = source.value_at((*at, "queues", index))
                         source.add(place, f"there is no queue `{name}`", suggest(name, self.queues))
+
+    def _check_names(self, source: Source, path: Path, person: Person) -> None:
+        """Notes what can't be a person's name, and names that only look different from another's."""
+        for number, name in enumerate(person.also):
+            place = source.value_at((*path, "also", number))
+            if why := unfit(name):
+                source.add(place, f"`{spelt(name)}` can't be a name", why)
+        before = list(self.persons)[: list(self.persons).index(person.id)]
+        for other in (self.persons[id] for id in before):
+            if identity(person.id) == identity(other.id):
+                hint = "names are compared without case: rename one of them"
+                source.add(source.key_at(path), f"`{person.id}` and `{other.id}` are the same name", hint)
+            for number, name in enumerate((person.id, *person.also)):
+                alike = [one for one in (other.id, *other.also) if is_alike(name, one)]
+                if alike and not any(identity(name) == identity(one) for one in alike):
+                    place = source.value_at((*path, "also", number - 1)) if number else source.key_at(path)
+                    hint = "a person is not to be taken for another: write both in the same letters, or rename one"
+                    shown = f"`{spelt(name)}` looks like `{spelt(alike[0])}`, a name of `{other.id}`"
+                    source.add(place, shown, hint)
 
     def _check_flow(self, source: Source) -> None:
         known = {PRINCIPAL, *self.persons, *(group for person in self.persons.values() for group in person.groups)}
         for what, names in self.flow.items():
             for number, name in enumerate(names):
-                if name not in known and not self.single_operator:
+                if name not in known and not self.single_operator and "reviewers" not in self._broken:
                     place = source.value_at(("flow", what, number))
                     source.add(place, f"there is no reviewer or group `{name}`", suggest(name, known))
 
@@ -318,7 +377,7 @@ class Making:
         path: Path = ("queues", queue.name)
         groups = {group for person in self.persons.values() for group in person.groups}
         for number, name in enumerate(queue.reviewers):
-            if name not in self.persons and name not in groups:
+            if name not in self.persons and name not in groups and "reviewers" not in self._broken:
                 place = source.value_at((*path, "reviewers", number))
                 hint = suggest(name, {*self.persons, *groups}) or "name people and groups in reviewers.yaml"
                 source.add(place, f"there is no reviewer or group `{name}`", hint)
@@ -367,6 +426,8 @@ class Making:
         return [frozenset(self.persons[id].groups) for id in sorted(members) if self.persons[id].keys]
 
     def _is_staffed(self, queue: Queue) -> bool:
+        if "reviewers" in self._broken:
+            return True  # who they are can't be told
         terms, signing = queue.terms, self._signing(queue)
         alone = self.single_operator and not terms.groups and max(terms.approvals, terms.denials) == 1
         return alone or (seats_filled(terms, signing) and len(signing) >= terms.denials)

@@ -88,6 +88,9 @@ def _key(value: object) -> object:
 def clock_hours(value: object) -> object:
     """From when to when: `09:00-17:30`."""
     start, _, end = str(value).partition("-")
+    if _CLOCK.fullmatch(start) and _CLOCK.fullmatch(end) and start >= end:
+        hint = "its end is not after its start"
+        raise wanted(f'{hint}; a night is two spans: `"{start}-24:00"`, and on the next day `"00:00-{end}"`')
     if not (_CLOCK.fullmatch(start) and _CLOCK.fullmatch(end) and start < end):
         raise wanted('say from when to when: `"09:00-17:30"`')
     return value

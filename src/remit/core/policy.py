@@ -36,6 +36,7 @@ from remit.core.counterfile import (
     read_counters,
 )
 from remit.core.entries import Obligation, Outcome, RuleHit
+from remit.core.filenames import FOLDERS, refusal
 from remit.core.guardrailfile import FILES, matches, read_guardrails
 from remit.core.lists import is_list, read_list
 from remit.core.obligations import unfit
@@ -48,6 +49,8 @@ from remit.errors import ConditionError, PolicyError, Problem
 
 _CASES: Final = (".cases.yaml", ".cases.yml")
 _TOOLS: Final = ("tools.yaml", "tools.yml")
+_DEFINING: Final = ("tools", "guardrails", "reviewers", "queues", "calendars", "counters", "purposes")
+"""Files that define what rules refer to, those first that others of them refer to."""
 _A_POLICY: Final = re.compile(r"(?m)^[\"']?(policy|rules|queues|reviewers)[\"']?\s*:")
 _EFFECTS: Final = {
     "allow": Outcome.ALLOW,
@@ -177,7 +180,7 @@ def load_policies(
         recorded: it was in force once, and loads again whatever mistakes we have learnt to tell since.
 
     Raises:
-        PolicyError: anything at all is wrong; it carries every problem, sorted by file and line.
+        PolicyError: anything at all is wrong; it carries every problem, causes first, then by file and line.
     """
     load = _Load(tools, roots, recorded)
     for name in sorted(files):
@@ -204,8 +207,8 @@ def load_policies(
 
 
 def is_beside(name: str) -> bool:
-    """Whether a file stands beside the policies and is none: cases, or the tools of a pack (see `remit.policykit`)."""
-    return name.endswith(_CASES) or name.rpartition("/")[2] in _TOOLS
+    """Whether a file stands beside the policies and is none: cases, a pack's tools, or which folders stand apart."""
+    return name.endswith(_CASES) or name.rpartition("/")[2] in (*_TOOLS, *FOLDERS)
 
 
 def _index(compiled: Iterable[tuple[str, str, CompiledRule]], mode: str) -> Mapping[str, tuple[CompiledRule, ...]]:
@@ -225,7 +228,15 @@ def _record(fields: Mapping[str, tuple[JsonSchema, object]]) -> tuple[JsonSchema
 
 
 def _in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    return tuple(sorted(set(problems), key=lambda found: (found.file, found.line, found.column, found.message)))
+    """Causes first: files that define what others refer to stand before those that refer, each from its top."""
+
+    def place(found: Problem) -> tuple[int, str, int, int, str]:
+        name = found.file.rpartition("/")[2]
+        defines = next((at for at, kind in enumerate(_DEFINING) if name.rpartition(".")[0] == kind), len(_DEFINING))
+        rank = 0 if is_list(name) else defines
+        return rank, found.file, found.line, found.column, found.message
+
+    return tuple(sorted(set(problems), key=place))
 
 
 class _Load:
@@ -252,14 +263,15 @@ class _Load:
         self._calendars: dict[str, object] = {}
         self._counting: tuple[Source, CountersText] | None = None
         self._counters: dict[str, Counter] = {}
+        self._broken: dict[str, JsonSchema] = {}
 
     def file(self, name: str, text: str) -> None:
         """Reads one file; rules are compiled in `finish`, when all queues are known."""
         last = name.rpartition("/")[2]
         if is_beside(name):
-            if last in _TOOLS and (found := _A_POLICY.search(text)):
-                hint = "it would not be loaded: give the file another name"
-                self._refuse(name, f"a policy (`{found[1]}`) in the file that describes tools", hint)
+            if last in (*_TOOLS, *FOLDERS) and (found := _A_POLICY.search(text)):
+                what = "the file that describes tools" if last in _TOOLS else "the file that names folders"
+                self._refuse(name, f"a policy (`{found[1]}`) in {what}", "it would not be loaded: name the file anew")
             return
         if last in FILES:
             source, _ = read_guardrails(name, text, self._types)
@@ -276,6 +288,8 @@ class _Load:
         if last in CALENDAR_FILES:
             source, calendars = read_calendars(name, text)
             self.problems += source.problems
+            if source.problems:
+                self._defined("calendars", source)
             if self._calendars:
                 self._refuse(name, "there is another file of calendars already", "keep one of them")
             self._calendars.update(calendars)
@@ -289,9 +303,15 @@ class _Load:
         if last.endswith((".yaml", ".yml")):
             self._policies.append(read_policy(name, text))
         else:
-            self._refuse(
-                name, "not a policy file", "policies are in .yaml files, lists in .list.txt and .list.csv files"
-            )
+            self._refuse(name, *(refusal(last) or ("not a policy file", "move it out of the folder")))
+
+    def _defined(self, kind: str, source: Source) -> None:
+        """Notes the names of a broken file: they count as defined, so that its fault is told once and where it is."""
+        names = source.names_below(kind)
+        self._broken[kind] = {} if names is None else {
+            "type": "object", "properties": {name: {} for name in names}, "required": sorted(names),
+            "additionalProperties": False,
+        }  # fmt: skip
 
     def _list(self, file: str, text: str) -> None:
         read = read_list(file, text)
@@ -299,7 +319,8 @@ class _Load:
         if read.name in self._lists:
             hint = "rename one of them"
             self._refuse(file, f"list `{read.name}` is in {self._lists[read.name][0]} already", hint)
-        self._lists[read.name] = (file, read.schema, read.entries)
+        # Of what a broken list has, nothing is known: what looks at it is not told to be wrong as well.
+        self._lists[read.name] = (file, {} if read.problems else read.schema, read.entries)
 
     def _count(self, name: str, text: str) -> None:
         if self._counting is not None:
@@ -307,6 +328,7 @@ class _Load:
         source, said = read_counters(name, text)
         if said is None:
             self.problems += source.problems
+            self._defined("counters", source)
         else:
             self._counting = source, said
 
@@ -327,7 +349,9 @@ class _Load:
             name: ({"type": "object"}, calendar) for name, calendar in self._calendars.items()
         }
         found = {"lists": lists, "calendars": calendars}
-        return {name: _record(of) for name, of in found.items() if of}
+        made = {name: _record(of) for name, of in found.items() if of}
+        broken = self._broken.get("calendars")
+        return made if broken is None else {**made, "calendars": (broken, {})}
 
     @property
     def queues(self) -> Mapping[str, Queue]:
@@ -390,7 +414,7 @@ class _Load:
                 place = file.source.value_at((*path, "id"))
                 file.source.add(place, f"rule `{rule.id}` is here twice", f"the first is on line {ids[rule.id]}")
             ids.setdefault(rule.id, line)
-            if rule.to is not None and rule.to not in self.queues:
+            if rule.to is not None and not self.making.is_queue(rule.to):
                 hint = suggest(rule.to, self.queues) or "name the queues in queues.yaml"
                 place = file.source.value_at((*path, "to"))
                 file.source.add(place, f"there is no queue `{rule.to}`", hint)
@@ -416,12 +440,21 @@ class _Load:
         """Returns what conditions on a tool are compiled against; one for all of them."""
         if tool not in self._environments:
             said = self._counting[1] if self._counting else None
-            seen = {name: SCHEMA for name, one in self._counters.items() if said and is_seen_by(one, tool, said)}
+            sound = self._counting is None or not self._counting[0].problems
+            seen = {
+                name: SCHEMA
+                for name, one in self._counters.items()
+                if said and (not sound or is_seen_by(one, tool, said))
+            }
             self._environments[tool] = self._environment(tool, seen)
         return self._environments[tool]
 
     def _environment(self, tool: str, counters: Mapping[str, JsonSchema]) -> Environment:
         about = {"type": "object", "properties": counters, "required": sorted(counters), "additionalProperties": False}
+        if (broken := self._broken.get("counters")) is not None:
+            return Environment(
+                {**self._types[tool](), "counters": broken}, lenient=self._recorded, constants=self.constants()
+            )
         types = {**self._types[tool](), **({"counters": about} if counters else {})}
         return Environment(types, lenient=self._recorded, constants=self.constants())
 

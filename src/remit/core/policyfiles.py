@@ -224,12 +224,12 @@ def _check_rule(source: Source, number: int, rule: RuleText) -> bool:
     effects = [effect for effect in EFFECTS if getattr(rule, effect) is not None]
     refused = any((*path, effect) in source.refused for effect in EFFECTS)
     if not effects and not refused:
-        source.add(source.value_at(path), f"rule `{rule.id}` has no effect", f"say one of {_listed(EFFECTS)}")
+        source.add(source.value_at(path), f"rule `{rule.id}` has no effect", f"say one of {listed(EFFECTS)}")
     elif len(effects) > 1:
         place = max(source.key_at((*path, effect)) for effect in effects)
         source.add(
             place,
-            f"rule `{rule.id}` has {_listed(effects, 'and')}",
+            f"rule `{rule.id}` has {listed(effects, 'and')}",
             "a rule has one effect: make it two rules",
         )
     elif effects == ["escalate"] and rule.to is None and (*path, "to") not in source.refused:
@@ -244,14 +244,14 @@ def _check_rule(source: Source, number: int, rule: RuleText) -> bool:
             source.add(source.key_at((*path, "oblige")), f"rule `{rule.id}` has `oblige`, and denies", hint)
         elif not rule.oblige.obligations:
             keys = [name for name in ObligeText.model_fields if name != "keep"]
-            source.add(source.key_at((*path, "oblige")), "`oblige` says nothing", f"say {_listed(keys)}")
+            source.add(source.key_at((*path, "oblige")), "`oblige` says nothing", f"say {listed(keys)}")
     return len(effects) == 1 and len(source.problems) == before
 
 
 def _checked(source: Source, value: object, model: type[_Model]) -> _Model | None:
     if value is None:
         if not source.problems:
-            source.add((1, 1), "the file is empty", f"say {_listed(_needed(model), 'and') or '`queues`'}")
+            source.add((1, 1), "the file is empty", f"say {listed(_needed(model), 'and') or '`queues`'}")
         return None
     try:
         return model.model_validate(value)
@@ -267,7 +267,7 @@ def _explain(source: Source, finding: Any, model: type[Strict]) -> None:
     if any(path[: len(refused)] == refused or refused[: len(path)] == path for refused in source.refused):
         return
     kind, given, context = finding["type"], finding["input"], finding.get("ctx", {})
-    name = _name_of(path)
+    name = name_of(path)
     if kind == "extra_forbidden":
         keys = _keys_of(model, path[:-1])
         source.add(source.key_at(path), f"unknown key {name}", suggest(str(path[-1]), keys))
@@ -275,22 +275,22 @@ def _explain(source: Source, finding: Any, model: type[Strict]) -> None:
         source.add(source.value_at(path[:-1]), f"{name} is missing", _about(model, path))
     elif kind == "string_type":
         hint = _DURATION if path[-1:] in (("ttl",), ("claim",)) else "put it in quotes"
-        source.add(source.value_at(path), f"{name} must be text, not {_kind(given)}", hint)
+        source.add(source.value_at(path), f"{name} must be text, not {kind_of(given)}", hint)
     elif kind == "list_type":
-        source.add(source.value_at(path), f"{name} must be a list, not {_kind(given)}", "such as `[pay, refund]`")
+        source.add(source.value_at(path), f"{name} must be a list, not {kind_of(given)}", "such as `[pay, refund]`")
     elif kind in ("model_type", "dict_type"):
         what = name if path else "the file"
-        source.add(source.value_at(path), f"{what} must be keys with values, not {_kind(given)}")
+        source.add(source.value_at(path), f"{what} must be keys with values, not {kind_of(given)}")
     elif kind == "bool_type":
-        source.add(source.value_at(path), f"{name} must be `true` or `false`, not {_kind(given)}")
+        source.add(source.value_at(path), f"{name} must be `true` or `false`, not {kind_of(given)}")
     elif kind == "literal_error":
         choices = re.findall(r"'([^']*)'", context["expected"])
-        source.add(source.value_at(path), f"{name} can't be {_kind(given)}", f"say {_listed(choices)}")
+        source.add(source.value_at(path), f"{name} can't be {kind_of(given)}", f"say {listed(choices)}")
     elif kind == "string_pattern_mismatch":
         place = source.key_at(path) if "[key]" in finding["loc"] else source.value_at(path)
-        source.add(place, f"{name} can't be {_kind(given)}", _wanted(context["pattern"]))
+        source.add(place, f"{name} can't be {kind_of(given)}", _wanted(context["pattern"]))
     elif kind == "wanted":
-        source.add(source.value_at(path), f"{name} can't be {_kind(given)}", context["hint"])
+        source.add(source.value_at(path), f"{name} can't be {kind_of(given)}", context["hint"])
     else:  # an empty list or text
         source.add(source.value_at(path), f"{name} is empty")
 
@@ -309,7 +309,8 @@ _DURATION: Final = "say a duration: `90s`, `30m`, `72h` or `7d`"
 _NAME: Final = "a name is letters, digits, `_`, `.` and `-`, at most 64, a letter or digit first"
 
 
-def _name_of(path: Path) -> str:
+def name_of(path: Path) -> str:
+    """Returns what stands at a path of a file, in words."""
     if not path:
         return "the file"
     if isinstance(path[-1], int):
@@ -340,7 +341,8 @@ def _needed(model: type[Strict]) -> list[str]:
     return [name for name, about in model.model_fields.items() if about.is_required()]
 
 
-def _kind(value: object) -> str:
+def kind_of(value: object) -> str:
+    """Returns what a value of a file is, in words."""
     if isinstance(value, bool):
         return f"the truth value `{str(value).lower()}`"
     if isinstance(value, Number):
@@ -362,6 +364,7 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return f"there are {shown}" + (f" and {len(names) - 12} more" if len(names) > 12 else "")
 
 
-def _listed(names: Sequence[str], word: str = "or") -> str:
+def listed(names: Sequence[str], word: str = "or") -> str:
+    """Returns names as a sentence lists them."""
     quoted = [f"`{name}`" for name in names]
     return f" {word} ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)

@@ -14,6 +14,7 @@ import msgspec
 
 from remit.core import entries as e
 from remit.core.entries import Entry, Head
+from remit.core.identity import identity
 from remit.errors import Tampered
 
 
@@ -67,8 +68,8 @@ class Vote(msgspec.Struct, frozen=True):
 
     @property
     def names(self) -> frozenset[str]:
-        """Whom it counts for: nobody's name is in two votes."""
-        return frozenset(name for name in (self.body.reviewer, self.body.on_behalf) if name)
+        """Whom it counts for, as names are compared: nobody's is in two votes."""
+        return frozenset(identity(name) for name in (self.body.reviewer, self.body.on_behalf) if name)
 
 
 class ReviewState(msgspec.Struct, frozen=True):
@@ -145,8 +146,9 @@ def latest(votes: Iterable[Vote]) -> tuple[Vote, ...]:
     """Returns the last vote of each person, in their order."""
     found: dict[str, Vote] = {}
     for vote in votes:
-        found.pop(vote.body.reviewer, None)
-        found[vote.body.reviewer] = vote
+        who = identity(vote.body.reviewer)
+        found.pop(who, None)
+        found[who] = vote
     return tuple(found.values())
 
 
@@ -290,7 +292,9 @@ def _claimed(state: ReviewState, entry: Entry, body: e.ReviewClaimed | e.ReviewR
         return change(state, status=_step(state, "released", entry), claimed=None, released=released)
     if holder not in ("", body.reviewer) or is_expired(state, entry.at):
         raise _wrong(entry, f"it is claimed by {holder}" if holder else "it has expired")
-    if body.reviewer in {name for vote in state.votes for name in vote.names if vote.version == state.version}:
+    if identity(body.reviewer) in {
+        name for vote in state.votes for name in vote.names if vote.version == state.version
+    }:
         raise _wrong(entry, f"{body.reviewer} has ruled on it")
     return change(state, status=_step(state, "claimed", entry), claimed=body)
 

@@ -11,9 +11,10 @@ import msgspec
 
 from remit.core.canonical import canonical, digest
 from remit.core.entries import Commitment, ReviewRuled
+from remit.core.identity import spelt
 from remit.core.people import People, Person, is_within
 from remit.core.reviews import ReviewState, Vote, latest, seats_filled
-from remit.core.sshsig import check_signature
+from remit.core.sshsig import check_signature, read_signature
 from remit.errors import Tampered
 
 KIND = "remit ruling v1"
@@ -42,6 +43,8 @@ def may_not_rule(people: People, review: ReviewState, reviewer: str, at: str, on
         return f"there is no queue `{review.queue}` any more"
     if person is None or not is_within(person.since, at, person.until):
         return f"`{reviewer}` is no reviewer now"
+    if why := revoked_by(people, reviewer):
+        return why
     behalf = people.persons.get(on_behalf) if on_behalf else person
     if behalf is None or (on_behalf and not people.delegated(on_behalf, reviewer, review.queue, at)):
         return f"`{on_behalf}` has not delegated queue `{review.queue}` to `{reviewer}`"
@@ -51,11 +54,23 @@ def may_not_rule(people: People, review: ReviewState, reviewer: str, at: str, on
         out = [one for one in people.persons.values() if one.is_one_of(names)]
         for one in (person, behalf):
             if one.is_one_of(names):
-                return f"`{one.id}` {role}"
+                shown = next(name for name in names if one.is_one_of((name,)))
+                return f"`{one.id}` {role}" + ("" if shown == one.id else f", as `{spelt(shown)}`")
         for other in out:
             if people.delegated(other.id, reviewer, review.queue, at):
                 return f"`{reviewer}` is a delegate of `{other.id}`, who {role}"
     return ""
+
+
+def revoked_by(people: People, reviewer: str, signature: str = "") -> str:
+    """Returns why a revocation keeps a reviewer, or a signature's key, from having a word; "" where none does."""
+    if people.is_revoked(reviewer):
+        return f"`{reviewer}` was revoked as a reviewer"
+    try:
+        key = read_signature(signature).key if signature and people.revoked else None
+    except Tampered as error:
+        return str(error)
+    return f"key {key.fingerprint} was revoked" if key is not None and key.text in people.revoked else ""
 
 
 def _kept_out(people: People, review: ReviewState) -> dict[str, tuple[str, ...]]:
@@ -99,6 +114,8 @@ def signed_by(people: People, reviewer: str, signature: str, message: bytes, at:
         key = check_signature(signature, message)
     except Tampered as error:
         return str(error)
+    if why := revoked_by(people, reviewer, signature):
+        return why
     owner = people.owner(key.text, at)
     return "" if owner is not None and owner.id == reviewer else f"key {key.fingerprint} was not `{reviewer}`'s then"
 

@@ -34,12 +34,14 @@ def may_not_vouch(people: People, started: RunStarted, agents: Iterable[str], by
     person = people.persons.get(by)
     if not named:
         return f"policy lets nobody {what} while a run goes on: `flow: {{{what}: [...]}}` in queues.yaml would"
-    if person is None or not is_within(person.since, at, person.until):
+    if person is None or not is_within(person.since, at, person.until) or people.is_revoked(by):
         return f"`{by}` is no reviewer now"
     if person.is_one_of(agents):
         return f"`{by}` is an agent of this run"
     if person.is_one_of((started.principal,)):
-        return "" if PRINCIPAL in named else f"`{by}` is the principal this run acts for, and `flow` doesn't name them"
+        if PRINCIPAL in named and person.is_called(started.principal):
+            return ""
+        return f"`{by}` is the principal this run acts for, or looks so, and `flow` doesn't name them"
     if person.is_one_of((started.starter,)):
         return f"`{by}` started the run"
     return "" if named & {by, *person.groups} else f"`{by}` is not among those whom `flow` lets {what}"

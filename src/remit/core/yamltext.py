@@ -61,6 +61,8 @@ class Source:
     keys: dict[Path, int] = field(default_factory=dict)
     values: dict[Path, _Span] = field(default_factory=dict)
     refused: set[Path] = field(default_factory=set)
+    cut: bool = False
+    """Whether it could not be read to its end."""
     _starts: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -89,6 +91,12 @@ class Source:
         lines = span.value.split("\n")
         offset = sum(len(before) + 1 for before in lines[: line - 1]) + max(column, 1) - 1
         return self.at(_index(self.text, span, min(offset, len(span.value))))
+
+    def names_below(self, key: str) -> set[str] | None:
+        """Returns the keys of the mapping under a key of the file, sound or not; None where that can't be told."""
+        if self.cut or (key,) in self.refused:
+            return None
+        return {str(path[1]) for path in self.keys if len(path) == 2 and path[0] == key}
 
     def add(self, place: tuple[int, int], message: str, hint: str = "") -> None:
         """Notes a problem."""
@@ -168,23 +176,29 @@ def read_yaml(name: str, text: str, *, nulls: bool = False) -> tuple[Source, obj
     """
     source = Source(name, text.removeprefix("\ufeff"))
     if len(text) > LARGEST:
+        source.cut = True
         source.add((1, 1), f"{len(text):,} characters are more than a policy file may have ({LARGEST:,})")
         return source, None
     if lone := re.search("[\ud800-\udfff]", source.text):
+        source.cut = True
         source.add(source.at(lone.start()), "not UTF-8 text", "save the file as UTF-8")
         return source, None
     if directive := re.search(r"(?m)^%", source.text):
+        source.cut = True
         place = source.at(directive.start())
         source.add(place, "directives (`%`) have no place in a policy file", "remove the line, or indent it")
         return source, None
     try:
         return source, _Reader(source, nulls).read()
     except _Stop as error:
+        source.cut = True
         source.add(source.at(error.index), error.message, error.hint)
     except ReaderError as error:
+        source.cut = True
         code = ord(source.text[error.position])
         source.add(source.at(error.position), f"the character U+{code:04X} can't stand in a policy file")
     except MarkedYAMLError as error:
+        source.cut = True
         mark = error.problem_mark or error.context_mark
         place = source.at(mark.index if mark is not None else 0)
         source.add(place, f"not YAML: {_reason(error)}", _remedy(error, source, place))

@@ -356,10 +356,33 @@ KINDS = {
     "call.intended_again", "call.recorded", "review.opened", "review.ruled", "review.expired", "review.consumed",
     "review.withdrawn", "review.claimed", "review.released", "review.commented", "review.handed_on", "call.answered",
     "run.vouched", "flow.vouched", "policy.loaded", "policy.activated", "policy.kept",
+    "policy.revoked", "policy.restored",
     "store.exported", "store.erased", "store.key_added", "store.key_retired",
     "grant.made", "grant.used", "grant.revoked",
     "store.counting_begun", "store.adopted", "counter.counted",
 }  # fmt: skip
+
+
+REVOKING = {
+    "policy.revoked": "remit revocation of a reviewer v1", "policy.restored": "remit restoration of a reviewer v1",
+}  # fmt: skip
+
+
+def in_place(kind: str, entry: dict[str, Any]) -> str:
+    """What the signature of an entry of the stream `policy` is over."""
+    said = {name: value for name, value in entry["body"].items() if name != "signature"}
+    return f"{kind}\n{canonical({**said, 'prev': entry['prev'], 'seq': entry['seq']}).decode()}\n"
+
+
+def key_in(signature: str) -> str:
+    """The public key in an armored SSH signature, as a `.pub` file says it; "" where it can't be read."""
+    try:
+        blob = base64.b64decode("".join(signature.split("\n")[1:-2]))[10:]
+        key = blob[4 : 4 + int.from_bytes(blob[:4], "big")]
+        kind = key[4 : 4 + int.from_bytes(key[:4], "big")].decode("ascii")
+    except ValueError:
+        return ""
+    return f"{kind} {base64.b64encode(key).decode()}"
 
 
 class Journal:
@@ -387,6 +410,7 @@ class Journal:
         self.last: dict[str, Any] = {}
         self.kept: set[tuple[str, str]] = set()
         self.ends: dict[str, str] = {}
+        self.revoked: set[str] = set()
 
     def bad(self, place: str, what: str) -> None:
         if len(self.problems) < 1_000:
@@ -442,6 +466,7 @@ class Journal:
             self.ruled(place, stream, at, body)
         elif kind == "flow.vouched":
             self.vouched[self.heads[stream][1]] = body
+            self.is_in_charge(place, body.get("by", ""), body)
             if not body.get("signature") and not body.get("single_operator"):
                 self.bad(place, "it is neither signed nor made in single-operator mode")
         elif kind == "run.vouched":
@@ -509,6 +534,14 @@ class Journal:
             self.keys.pop(body["key"], None)
         elif kind == "policy.kept" and body["digest"] == self.in_force.get("digest"):
             self.kept.add((body["worker"], body["kept"]))
+        elif kind in REVOKING:
+            text = in_place(REVOKING[kind], entry)
+            try:
+                open_note(f"{text}\n{body.get('signature', '')}\n", list(self.keys))
+            except ValueError as error:
+                return self.bad(place, f"its signature does not hold: {error}")
+            who = body.get("key") or body["reviewer"].casefold()
+            (self.revoked.add if kind == "policy.revoked" else self.revoked.discard)(who)
         elif kind in ("policy.loaded", "policy.activated"):
             texts = hashlib.sha256(canonical(body["files"])).hexdigest()
             if texts != body["digest"]:
@@ -523,9 +556,7 @@ class Journal:
     def activated(self, place: str, entry: dict[str, Any], body: dict[str, Any]) -> None:
         """Checks signature, revision, files and approval of an activation; one that fails puts nothing in force."""
         before = len(self.problems)
-        said = {name: value for name, value in body.items() if name != "signature"}
-        text = canonical({**said, "prev": entry["prev"], "seq": entry["seq"]}).decode()
-        note = f"remit policy activation v1\n{text}\n\n{body.get('signature', '')}\n"
+        note = f"{in_place('remit policy activation v1', entry)}\n{body.get('signature', '')}\n"
         try:
             open_note(note, list(self.keys))
         except ValueError as error:
@@ -580,10 +611,12 @@ class Journal:
             self.bad(place, "a ruling for another call, after the deadline, or after it was settled")
         if not body.get("signature") and not body.get("single_operator"):
             self.bad(place, "a ruling that is neither signed nor made in single-operator mode")
+        self.is_in_charge(place, body["reviewer"], body)
+        self.is_in_charge(place, body.get("on_behalf", ""), {})
         proposed = {"edited", "answer"} & set(body)
         if bool(proposed) != ("proposes" in body) or not set(body.get("edited", {})) <= set(terms.get("edit", [])):
             self.bad(place, "it changes what its queue does not permit to be changed")
-        names = {body["reviewer"], body.get("on_behalf") or body["reviewer"]}
+        names = {name.casefold() for name in (body["reviewer"], body.get("on_behalf") or body["reviewer"])}
         for vote in review["votes"]:
             same = vote["version"] == version or not (vote["approved"] or body["approved"])
             if same and names & vote["names"]:
@@ -592,7 +625,7 @@ class Journal:
         vote["grant"] = body.get("grant")
         if vote["grant"] and not is_permitted(vote["grant"], review, at, body):
             self.bad(place, "it grants what its queue does not permit, or what its review is not about")
-        review["votes"].append({**vote, "by": body["reviewer"]})
+        review["votes"].append({**vote, "by": body["reviewer"].casefold()})
         if proposed:
             review |= {"version": version, "proposal": body}
         last = {vote["by"]: vote for vote in review["votes"]}.values()
@@ -607,6 +640,13 @@ class Journal:
         if event != "voted":
             review["ruled"] = {**body, "hash": self.heads[stream][1]}
         review["ended"] = event == "denied"
+
+    def is_in_charge(self, place: str, name: str, body: dict[str, Any]) -> None:
+        """Whom, or whose key, was revoked before it has no word; without a signature nobody's name is in question."""
+        if body.get("single_operator") or not self.revoked:
+            return
+        if name.casefold() in self.revoked or key_in(body.get("signature", "")) in self.revoked:
+            self.bad(place, f"{name}, or the key that signed, was revoked before it")
 
     def grant(self, place: str, stream: str, kind: str, at: str, body: dict[str, Any]) -> None:
         """Follows a grant: made in its review, used once a number and a call, and not after its end."""

@@ -36,6 +36,8 @@ class Found(Enum):
     NEVER = "never applies"
     OVERRULED = "overruled"
     """An allow or escalate rule that applies only where a deny rule does."""
+    COVERED = "covered"
+    """An allow rule that applies only where people are asked, or a deny rule applies: it allows nothing by itself."""
     REDUNDANT = "redundant"
     """Without it no verdict would be another."""
 
@@ -224,7 +226,11 @@ def _weakness(tool: _Tool, rules: Sequence[_Rule], one: _Rule) -> Weakness | Non
             z3.And(one.applies, *(z3.Not(z3.Or(other.applies, other.error)) for other in denying))
         ):
             return Weakness(one.rule.name, name, Found.OVERRULED, tuple(other.rule.name for other in denying))
+    if one.rule.effect is Outcome.ALLOW and not one.rule.oblige and (by := _covering(tool, others, one)):
+        return Weakness(one.rule.name, name, Found.COVERED, by)
     for other in others:
+        if one.rule.oblige and one.rule.oblige != other.rule.oblige:
+            continue  # what it obliges to is its own
         if other.rule.effect is one.rule.effect and other.rule.queue == one.rule.queue:
             mine = z3.Or(one.applies, one.error) if one.rule.effect is not Outcome.ALLOW else one.applies
             its = z3.Or(other.applies, other.error) if one.rule.effect is not Outcome.ALLOW else other.applies
@@ -235,6 +241,25 @@ def _weakness(tool: _Tool, rules: Sequence[_Rule], one: _Rule) -> Weakness | Non
             if tool.never(z3.Not(same)) and (rules.index(other) < rules.index(one) or not _both(tool, one, other)):
                 return Weakness(one.rule.name, name, Found.REDUNDANT, (other.rule.name,))
     return None
+
+
+def _covering(tool: _Tool, others: Sequence[_Rule], one: _Rule) -> tuple[str, ...]:
+    """Returns the rules without which an allow rule would allow something; none where it does.
+
+    An escalation that is only in error covers nothing: it asks, and what it asks about is granted by the allow rule.
+    """
+    z3 = tool.z3
+    stricter = [other for other in others if other.rule.effect is not Outcome.ALLOW]
+    covers = [
+        other.applies if other.rule.effect is Outcome.ESCALATE else z3.Or(other.applies, other.error)
+        for other in stricter
+    ]
+    for other, covered in zip(stricter, covers, strict=True):
+        if tool.never(z3.And(one.applies, z3.Not(covered))):
+            return (other.rule.name,)
+    if stricter and tool.never(z3.And(one.applies, *map(z3.Not, covers))):
+        return tuple(other.rule.name for other in stricter)
+    return ()
 
 
 def _both(tool: _Tool, one: _Rule, other: _Rule) -> bool:

@@ -234,6 +234,7 @@ class _Search:
         self._nodes: dict[str, list[tuple[Node, bool]]] = {}
         self._sources: dict[str, tuple[str, bool]] = {}
         self._values: _Values = {}
+        self._fixed: set[str] = set()
         decided = {hit.digest for hit in verdict.rules}
         mine = rules.rules_for(self._tool)
         for rule in sorted(mine, key=lambda rule: rule.digest not in decided):
@@ -256,7 +257,7 @@ class _Search:
         wanted = {Outcome.ALLOW, Outcome.ESCALATE, Outcome.DENY} - {self._verdict.outcome}
         tries = 0
         for size in range(1, _MOST + 1):
-            for changed in combinations(self._values, size):
+            for changed in combinations([key for key in self._values if key not in self._fixed], size):
                 for then in product(*(self._others(key) for key in changed)):
                     tries += 1
                     if tries > _TRIES or not wanted:
@@ -303,6 +304,8 @@ class _Search:
             atom = _atom(node)
             self._nodes.setdefault(atom.source, []).append((node, atom.negated))
             self._sources.setdefault(atom.source, (show(node), atom.negated))
+            if isinstance(node, Call) and node.name in ("_!=_", "_==_") and show(node.args[0]) == show(node.args[1]):
+                self._fixed.add(atom.source)  # nothing differs from itself: no call could make it otherwise
             if atom.source not in self._values:
                 try:
                     value = interpreter.value(node)

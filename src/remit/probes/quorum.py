@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
-from remit.probes.ground import DESK, FINANCE, NO, Ground, Waiting, expect
+from remit.errors import RemitError
+from remit.probes.ground import DESK, FINANCE, NO, YES, Ground, Waiting, expect
 from remit.probes.pens import Pen
 from remit.runtime.ambient import user
+from remit.runtime.keys import KeyRing
+from remit.runtime.revoking import revoke
 from remit.runtime.rulings import Reviewer, claim
 
 _TWO = {**DESK, "approvals": 2}
@@ -123,3 +126,38 @@ async def a_key_that_is_rotated_ends_and_what_it_signed_before_stays_proven(grou
     expect(await ground.verifies(), "what was signed before the rotation doesn't verify any more")
     ground.clock.advance(timedelta(days=400).total_seconds())
     expect(await ground.verifies(), "it doesn't verify a year later")
+
+
+async def a_name_that_looks_like_a_reviewers_does_not_let_them_approve(ground: Ground) -> None:
+    """a reviewer asks under their own name in capitals, with a blank, an unseen letter or one that looks alike"""
+    for number, name in enumerate(("ANN", "Ann", "\uff21nn")):
+        here = ground.another(f"written-{number}")
+        waiting = await here.waits(principal=name)
+        for said in (YES, NO):
+            expect("principal" in await here.refuses(waiting.review, "ann", said), "it was refused for something else")
+        await _still_waits(here, waiting, f"`ann` has approved what `{name}` asked for")
+        await here.rules(waiting.review, "bob")
+        expect(await here.verifies(), "what a colleague approved does not verify")
+    for name in ("ann ", "ann\u200b", "\u0430nn", "a\u0578\u0578", "ann\u3164", "ann\n", "\u0391\u039d\u039d"):
+        try:
+            await ground.waits(principal=name)
+        except RemitError as error:
+            expect("name" in str(error), f"it stopped for something else: {error}")
+        else:
+            expect(False, f"a run was started for {name!a}")
+    expect(not ground.done, "it ran")
+
+
+async def a_reviewer_who_is_revoked_does_not_rule_whatever_the_policies_say(ground: Ground) -> None:
+    """a reviewer is revoked after approving, and rules again; the policy files still have them"""
+    waiting = await ground.approved()
+    second = await ground.waits(what="villa")
+    async with ground.journal() as journal:
+        key = await KeyRing(ground.folder / "keys").new(journal, ground.clock, "operator:ops", "example.com/probe")
+        signer = await KeyRing(ground.folder / "keys").signer(journal)
+        await revoke(journal, ground.clock, signer, (key,), "ann", "ops", "not to be trusted")
+    await _still_waits(ground, waiting, "an approval of who was revoked before it was used ran the call")
+    expect("revoked" in await ground.refuses(second.review, "ann"), "it was refused for something else")
+    ground.staff(FINANCE)
+    expect("revoked" in await ground.refuses(second.review, "ann"), "who was revoked is back with the files")
+    expect(await ground.verifies(), "what was signed before the revocation doesn't verify any more")

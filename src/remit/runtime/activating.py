@@ -144,7 +144,7 @@ async def _once(pen: _Pen, force: Force, candidate: Candidate, asked: Asked, rev
         and (now.digest, now.types, now.expires) == (body.digest, body.types, body.expires)
     ):
         return Activated("in force", now.revision, now.digest, now.previous)
-    people = await people_of(pen.journal, force.said)
+    people = await people_of(pen.journal, force)
     state = None
     if people.activation or review:
         state = await _review_of(pen.journal, body, review)

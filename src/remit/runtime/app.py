@@ -17,6 +17,7 @@ from pydantic_core import PydanticSerializationError, ValidationError, to_jsonab
 from remit.core.canonical import canonical, digest_bytes
 from remit.core.entries import Commitment, Head, RunStarted
 from remit.core.graph import Graph
+from remit.core.identity import spelt, unfit
 from remit.core.kernel import deadline, next_commands
 from remit.core.lifecycle import RunState, RunStatus, is_quarantined
 from remit.core.matching import words
@@ -152,8 +153,10 @@ class Runtime:
         if not started.pinned:
             return self._gate
         if started.policies not in self._pinned:
-            governed = await self._governing.pinned(started.policies)
-            self._pinned[started.policies] = Gate(self.journal, self._registry, governed, self._ambient, self._secrets)
+            pinned = await self._governing.pinned(started.policies)
+            self._pinned[started.policies] = Gate(
+                self.journal, self._registry, pinned.now, self._ambient, self._secrets, pinned
+            )
         return self._pinned[started.policies]
 
     # --- runs ---
@@ -174,8 +177,7 @@ class Runtime:
             BadInput: no such graph, no principal or not one of the purpose's, or an input that has no JSON form.
         """
         known = self._graph(graph if isinstance(graph, str) else graph.name)
-        if not principal.strip():
-            raise BadInput("a run needs a principal: the user or service it acts for")
+        _check_names(principal, self.policies)
         if refusal := self.policies.purposes.refusal(purpose, principal):
             raise BadInput(refusal)
         try:
@@ -414,6 +416,17 @@ async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
                 working.cancel()
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from errors
+
+
+def _check_names(principal: str, policies: PolicySet) -> None:
+    """Raises BadInput where whom a run acts for, or who starts it, isn't known by their name for who they are."""
+    if not principal.strip():
+        raise BadInput("a run needs a principal: the user or service it acts for")
+    for role, name in (("principal", principal), ("user of this machine", user())):
+        if why := unfit(name):
+            raise BadInput(f"{role} `{spelt(name)}` can't be a name: {why}")
+        if other := policies.people.mistaken(name):
+            raise BadInput(f"{role} `{spelt(name)}` looks like reviewer `{other}` and is another name: use their own")
 
 
 def _check_purpose(state: RunState, policies: PolicySet) -> None:

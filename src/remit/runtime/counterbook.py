@@ -41,13 +41,17 @@ Roots = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Counting:
-    """The counters that matter to a call, each with the stream of its count: "" where that can't be said."""
+    """The counters that matter to a call, each with the stream of its count: "" where that can't be said.
+
+    `older` has the stream that an older Remit counted the same in, where there is one: it is read, and never written.
+    """
 
     counters: Sequence[Counter]
     streams: Mapping[str, str]
+    older: Mapping[str, str]
 
 
-NOTHING: Final = Counting((), {})
+NOTHING: Final = Counting((), {}, {})
 
 
 def is_counter(stream: str) -> bool:
@@ -66,18 +70,19 @@ class CounterBook:
 
     async def read(self, counters: Sequence[Counter], tool: str, roots: Roots) -> Counting:
         """Reads what others have counted of that which a call belongs to."""
-        streams = {}
+        streams, older = dict[str, str](), dict[str, str]()
         for one in counters:
             streams[one.name] = ""
-            if (key := one.key(tool, roots)) is None:
-                continue
-            stream = await self._stream(key)
+            of = [await self._stream(key) for key in one.keys(tool, roots)]
             try:
-                await self._read_on(stream, one)
-                streams[one.name] = stream
+                for stream in of:
+                    await self._read_on(stream, one)
             except Tampered as error:
                 _log.error("counter can't be read", counter=one.name, error=str(error))
-        return Counting(counters, streams)
+                continue
+            streams[one.name] = of[0] if of else ""
+            older.update((one.name, stream) for stream in of[1:])
+        return Counting(counters, streams, older)
 
     def stand(self, counting: Counting, tool: str, roots: Roots, now: str) -> dict[str, object]:
         """Returns what counters stand at without the call; one that can't be told, or can't count it, is absent."""
@@ -85,7 +90,7 @@ class CounterBook:
         for one in counting.counters:
             stream = counting.streams[one.name]
             if stream and one.adds(tool, roots) is not None:
-                counts = self._counts.get(stream) or Counts()
+                counts = [self._counts.get(name) or Counts() for name in (stream, counting.older.get(one.name)) if name]
                 found[one.name] = stand(counts, waits=one.waits, window=one.window, now=now)
         return found
 

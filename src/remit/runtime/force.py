@@ -9,9 +9,20 @@ from dataclasses import dataclass, field, replace
 import orjson
 
 from remit.core.activation import unapproved, unlike, unsound
-from remit.core.entries import Entry, Head, KeyAdded, KeyRetired, PolicyActivated, PolicyLoaded
+from remit.core.entries import (
+    Entry,
+    Head,
+    KeyAdded,
+    KeyRetired,
+    PolicyActivated,
+    PolicyLoaded,
+    PolicyRestored,
+    PolicyRevoked,
+)
 from remit.core.notes import VerifierKey
 from remit.core.people import People, read_people
+from remit.core.revoking import after as after_revoking
+from remit.core.revoking import unsound as unsound_revocation
 from remit.errors import Tampered, UnknownId
 from remit.runtime.load import load_review
 from remit.store.journal import Journal
@@ -27,6 +38,8 @@ class Force:
         place: the number of its entry.
         revision: the highest that was seen, whether or not its activation counts.
         refused: why an activation after `said` doesn't count; "" where there is none.
+        revoked: reviewers and keys that rule no more, whatever the set says.
+        ignored: why the newest revocation doesn't count; "" where it does.
     """
 
     head: Head = field(default_factory=Head)
@@ -34,6 +47,8 @@ class Force:
     place: int = -1
     revision: int = 0
     refused: str = ""
+    revoked: frozenset[str] = frozenset()
+    ignored: str = ""
 
     @property
     def activated(self) -> PolicyActivated | None:
@@ -65,7 +80,11 @@ async def after(journal: Journal, force: Force, entry: Entry, trusted: Sequence[
         if why:
             refused = f"revision {body.revision} is refused: {why}"
             return replace(force, head=entry.head, revision=revision, refused=refused)
-        return Force(entry.head, body, entry.seq, revision)
+        return Force(entry.head, body, entry.seq, revision, "", force.revoked, force.ignored)
+    if isinstance(body, (PolicyRevoked, PolicyRestored)):
+        if why := unsound_revocation(entry, await _keys_before(journal, entry, trusted)):
+            return replace(force, head=entry.head, ignored=f"{entry.kind} #{entry.seq}: {why}")
+        return replace(force, head=entry.head, revoked=after_revoking(force.revoked, body), ignored="")
     if isinstance(body, PolicyLoaded) and force.activated is None:
         return replace(force, head=entry.head, said=body, place=entry.seq)
     return replace(force, head=entry.head)
@@ -74,8 +93,7 @@ async def after(journal: Journal, force: Force, entry: Entry, trusted: Sequence[
 async def _refusal(journal: Journal, entry: Entry, force: Force, trusted: Sequence[VerifierKey]) -> str:
     body = entry.body
     assert isinstance(body, PolicyActivated)  # of no other is it asked
-    keys = await _keys_before(journal, await journal.position_of("policy", entry.seq))
-    if why := unsound(entry, force.revision, [key for key in keys if not trusted or key in trusted]):
+    if why := unsound(entry, force.revision, await _keys_before(journal, entry, trusted)):
         return why
     artifact = None
     with suppress(Tampered):
@@ -86,11 +104,12 @@ async def _refusal(journal: Journal, entry: Entry, force: Force, trusted: Sequen
     if body.review:
         with suppress(UnknownId):
             review = await load_review(journal, body.review)
-    return unapproved(body, await people_of(journal, force.said), review, entry.at)
+    return unapproved(body, await people_of(journal, force), review, entry.at)
 
 
-async def _keys_before(journal: Journal, position: int) -> list[VerifierKey]:
-    """Returns the keys that the journal had at a position, without those retired before it."""
+async def _keys_before(journal: Journal, at: Entry, trusted: Sequence[VerifierKey]) -> list[VerifierKey]:
+    """Returns the keys that count of those that the journal had before an entry, without the ones retired then."""
+    position = await journal.position_of(at.stream, at.seq)
     found: dict[str, VerifierKey] = {}
     for entry in await journal.read("store"):
         body = entry.body
@@ -100,14 +119,15 @@ async def _keys_before(journal: Journal, position: int) -> list[VerifierKey]:
             found[body.key] = VerifierKey.parse(body.key)
         else:
             found.pop(body.key, None)
-    return list(found.values())
+    return [key for key in found.values() if not trusted or key in trusted]
 
 
-async def people_of(journal: Journal, said: PolicyLoaded | None) -> People:
-    """Returns who is in charge by a recorded set; nobody where there is none. Raises Tampered."""
+async def people_of(journal: Journal, force: Force) -> People:
+    """Returns who is in charge by the recorded set in force; nobody where there is none. Raises Tampered."""
+    said = force.said
     if said is None:
         return People()
     artifact = await journal.artifact(said.texts)
     if artifact is None:
         raise Tampered(f"policy set {said.digest[:12]}: its files are not in the store")
-    return read_people(orjson.loads(artifact.data)["files"])
+    return read_people(orjson.loads(artifact.data)["files"]).without(force.revoked)

@@ -44,7 +44,7 @@ from remit.runtime.asking import Decided, Seen, ask_providers
 from remit.runtime.counterbook import CounterBook, is_counter
 from remit.runtime.drafts import Ask, open_in_doubt, open_reviews, said, write_call, write_change, write_verdict
 from remit.runtime.edits import Proposed, answer_of, proposed
-from remit.runtime.governing import Governed, Governing
+from remit.runtime.governing import Following, Governed
 from remit.runtime.grantbook import Covered, GrantBook, Usable, are_permitted
 from remit.runtime.guards import Guarded, Looked, covered, for_purpose
 from remit.runtime.invoke import Invoked, Invoker
@@ -71,7 +71,7 @@ class Gate:
 
     def __init__(
         self, journal: Journal, registry: Registry, governed: Governed, ambient: Ambient,
-        secrets: Secrets | None = None, governing: Governing | None = None,
+        secrets: Secrets | None = None, governing: Following | None = None,
     ) -> None:  # fmt: skip
         """`governing` says whether another set is in force since; without it, this one is to the end."""
         self._journal = journal

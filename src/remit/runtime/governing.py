@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import orjson
 
@@ -26,6 +27,7 @@ from remit.runtime.keys import KeyRing
 from remit.runtime.policyfolder import read_policies
 from remit.runtime.registry import Registry
 from remit.runtime.stream import Draft
+from remit.runtime.trust import trusted_keys
 from remit.store.journal import Append, Artifact, Journal
 
 _REMEDY = "activate a set with `remit policy activate`"
@@ -44,6 +46,21 @@ class Governed:
     guards: Guards
     head: Head | None = None
     expires: str = ""
+
+    def without(self, revoked: frozenset[str]) -> Governed:
+        """Returns the same set once these reviewers and keys are revoked."""
+        people = self.policies.people.without(revoked)
+        if people is self.policies.people:
+            return self
+        return replace(self, policies=replace(self.policies, people=people))
+
+
+class Following(Protocol):
+    """What a gate asks before it decides: which set is in force for it, and whether that has changed."""
+
+    now: Governed
+
+    async def moved(self) -> bool: ...
 
 
 class Governing:
@@ -72,11 +89,13 @@ class Governing:
             PolicyError: it is missing, broken, unsigned, older, expired or altered: nothing runs.
         """
         if not self._trusted:
-            self._trusted = tuple(found.key for found in await self._ring.known(self._journal) if found.here)
+            self._trusted = tuple(await trusted_keys(self._journal, self._ring, ()))
         self._force = await look(self._journal, self._trusted)
         if self._force.refused:
             hint = f"{_REMEDY}; where another key is to count here, name it in `policy_keys`"
             raise _refuse(f"the newest activation, {self._force.refused}", hint)
+        if self._force.ignored:
+            self._shout(f"a revocation doesn't count: {self._force.ignored}")
         self.now = await self._governed()
         return self.now
 
@@ -100,13 +119,15 @@ class Governing:
         self._force = await look(self._journal, self._trusted, before)
         if self._force.refused and self._force.refused != before.refused:
             self._shout(f"the newest activation, {self._force.refused}")
+        if self._force.ignored and self._force.ignored != before.ignored:
+            self._shout(f"a revocation doesn't count: {self._force.ignored}")
         try:
             if self._force.activated is not None and self._force.place != before.place:
                 await self._take()
         except BaseException:
             self._force = before  # what was not recorded is not in force here: the next look begins anew
             raise
-        self.now = replace(self.now, head=self._force.head)
+        self.now = replace(self.now.without(self._force.revoked), head=self._force.head)
         return self.now.policies is not was.policies
 
     async def _take(self) -> None:
@@ -118,8 +139,10 @@ class Governing:
             self._shout(str(error))
             await self._keep(str(error))
 
-    async def pinned(self, digest: str) -> Governed:
+    async def pinned(self, digest: str) -> Pinned:
         """Returns a set that was in force, as the journal has it, for a run that is decided under it to its end.
+
+        Whom the journal says to be revoked is so in it, too.
 
         Raises:
             RunError: it isn't there, doesn't load, or was checked against other tools than these.
@@ -141,7 +164,7 @@ class Governing:
         if types not in {one.types for one in said}:
             raise RunError(f"{place} was checked against other tools than these: resume it with the code of then")
         ends = [one.expires for one in said if isinstance(one, PolicyActivated)]
-        return Governed(policies, guards, None, ends[-1] if ends else "")
+        return Pinned(self, Governed(policies, guards, None, ends[-1] if ends else ""))
 
     # --- loading ---
 
@@ -164,7 +187,8 @@ class Governing:
                 self._force = await look(self._journal, self._trusted, self._force)
                 continue
             self._texts = texts  # last: where recording them failed, they are read again the next time
-            return Governed(policies, guards, self._force.head, said.expires if said else "")
+            expires = said.expires if said else ""
+            return Governed(policies, guards, self._force.head, expires).without(self._force.revoked)
 
     async def _texts_of(self, said: PolicyLoaded) -> dict[str, str]:
         artifact = await self._journal.artifact(said.texts)
@@ -239,6 +263,25 @@ class Governing:
         if why != self._complaint:
             self._complaint = why
             get().error("policies refused: the last good set stays in force", error=why)
+
+
+class Pinned:
+    """A set that a run is decided under to its end, with those revoked whom the journal says."""
+
+    def __init__(self, governing: Governing, pinned: Governed) -> None:
+        self._governing = governing
+        self.now = pinned
+        self._follow()
+
+    async def moved(self) -> bool:
+        """Looks at the journal; says whether somebody was revoked or restored."""
+        await self._governing.moved()
+        return self._follow()
+
+    def _follow(self) -> bool:
+        followed, was = self._governing.now, self.now.policies
+        self.now = replace(self.now.without(followed.policies.people.revoked), head=followed.head)
+        return self.now.policies is not was
 
 
 def _same(entry: Entry, body: PolicyLoaded) -> bool:

@@ -187,7 +187,7 @@ async def revoke(
         state = await load_grant(journal, grant)
         review = await load_review(journal, grant)
         force = await look(journal)
-        people, policies = await people_of(journal, force.said), force.said.digest if force.said else ""
+        people, policies = await people_of(journal, force), force.said.digest if force.said else ""
         _check_revoking(state, review, people, reviewer, signer, stamp(ambient.now()))
         draft = Draft(f"grant/{grant}", state.head, ambient)
         body = GrantRevoked(grant, reviewer, draft.commit("/reason", canonical(reason)), policies, signer is None)

@@ -8,7 +8,16 @@ from typing import Any
 
 import orjson
 
-from remit.core.entries import Entry, Payload, PolicyActivated, PolicyKept, PolicyLoaded, is_committed
+from remit.core.entries import (
+    Entry,
+    Payload,
+    PolicyActivated,
+    PolicyKept,
+    PolicyLoaded,
+    PolicyRestored,
+    PolicyRevoked,
+    is_committed,
+)
 from remit.core.notes import VerifierKey
 from remit.core.rulings import names_of
 from remit.errors import Tampered, UnknownId
@@ -37,9 +46,15 @@ async def policy_log(journal: Journal, trusted: Sequence[VerifierKey] = ()) -> l
         row: dict[str, Any] = {
             "at": entry.at, "actor": entry.actor, "what": entry.kind.removeprefix("policy."), "digest": "",
             "previous": "", "revision": 0, "by": "", "reason": "", "reviewers": [], "review": "", "effect": {},
-            "expires": "", "refused": "",
+            "expires": "", "refused": "", "of": "",
         }  # fmt: skip
-        if isinstance(body, PolicyKept):
+        if isinstance(body, (PolicyRevoked, PolicyRestored)):
+            row |= {
+                "of": body.reviewer or body.key, "by": body.by,
+                "reason": _value(payloads, entry, body.reason) if body.reason else "",
+                "refused": force.ignored if force.ignored != before.ignored else "",
+            }  # fmt: skip
+        elif isinstance(body, PolicyKept):
             row |= {"digest": body.kept, "previous": body.digest, "reason": _value(payloads, entry, body.reason)}
         elif isinstance(body, PolicyLoaded):
             row |= {"digest": body.digest, "previous": previous}

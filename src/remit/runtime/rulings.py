@@ -95,7 +95,7 @@ async def in_force(journal: Journal) -> InForce:
     force = await look(journal)
     if force.said is None:
         raise BadInput("no policy was ever in force in this store: run something first")
-    return InForce(force.head, force.said.digest, await people_of(journal, force.said), force.said)
+    return InForce(force.head, force.said.digest, await people_of(journal, force), force.said)
 
 
 async def whoever_has(journal: Journal, ambient: Ambient, signer: Signer | None, user: str) -> Reviewer:
@@ -115,7 +115,12 @@ async def whoever_has(journal: Journal, ambient: Ambient, signer: Signer | None,
         return Reviewer(user)
     owner = people.owner(signer.public.text, stamp(ambient.now()))
     if owner is None:
-        raise NotEntitled(f"key {signer.public.fingerprint} is no reviewer's now: reviewers.yaml says whose keys count")
+        if signer.public.text in people.revoked:
+            raise NotEntitled(f"key {signer.public.fingerprint} was revoked")
+        raise NotEntitled(
+            f"key {signer.public.fingerprint} is no reviewer's now: reviewers.yaml says whose keys count, and"
+            " `remit reviewers list` who was revoked"
+        )
     return Reviewer(owner.id, signer)
 
 

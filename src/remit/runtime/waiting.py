@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 
+from remit.core.identity import identity
 from remit.core.reviews import ReviewState, ReviewStatus, is_expired
 from remit.core.rulings import may_not_rule
 from remit.errors import Claimed, Conflict, NotEntitled, Stale
@@ -53,7 +54,7 @@ async def _may(journal: Journal, state: ReviewState, reviewer: Reviewer, now: st
     people = (await in_force(journal)).people
     if not state.waits or is_expired(state, now) or state.holder(now) not in ("", reviewer.name):
         return False
-    if any(reviewer.name in vote.names for vote in state.votes if vote.version == state.version):
+    if any(identity(reviewer.name) in vote.names for vote in state.votes if vote.version == state.version):
         return False
     if reviewer.signer is None:
         return people.single_operator

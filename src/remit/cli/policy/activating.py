@@ -14,9 +14,16 @@ import click
 from remit.cli.output import escaped, fields, heading, print_json
 from remit.cli.policy.comparing import files_of, show_difference
 from remit.cli.policy.sources import app_option, since, tools_for
-from remit.cli.settings import Settings, asynchronous, json_option, keys_option, settings, store_option
+from remit.cli.settings import (
+    Settings,
+    asynchronous,
+    folder_argument,
+    json_option,
+    keys_option,
+    settings,
+    store_option,
+)
 from remit.cli.stores import open_store
-from remit.core.notes import VerifierKey
 from remit.errors import BadInput
 from remit.logs import get
 from remit.policykit.backtest import Backtest, Loaded, Report, Row
@@ -31,6 +38,7 @@ from remit.runtime.guards import Guards
 from remit.runtime.keys import KeyRing
 from remit.runtime.load import load_review
 from remit.runtime.recordedcalls import recorded_texts
+from remit.runtime.trust import trusted_keys
 from remit.store.decisions import with_decisions
 from remit.store.journal import Journal
 from remit.store.projections import Projections
@@ -57,7 +65,7 @@ class _Set:
 
 
 @click.command()
-@click.argument("name", metavar="[DIR]", required=False)
+@folder_argument
 @click.option("--reason", default="", help="Why; recorded, and shown to reviewers.")
 @click.option(
     "--expires", default="", metavar="TIME", help="Nothing runs under it from then on: 90d, 12h, or RFC 3339."
@@ -72,7 +80,7 @@ class _Set:
 @click.pass_context
 @asynchronous
 async def activate(
-    ctx: click.Context, name: str | None, reason: str, expires: str, review_id: str, dry_run: bool, period: str,
+    ctx: click.Context, policies: str | None, reason: str, expires: str, review_id: str, dry_run: bool, period: str,
     app: str | None, keys: str | None, store: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Put the policies of DIR (a folder, a git ref, or the digest of a recorded set) in force for every worker.
@@ -88,11 +96,11 @@ async def activate(
     found = settings(app=app, keys=keys, store=store)
     async with await open_store(found) as journal:
         ring = KeyRing(found.keys)
-        trusted = await trusted_keys(journal, ring, found)
+        trusted = await trusted_keys(journal, ring, found.policy_keys)
         force = await look(journal, trusted)
         if force.refused:
             get().error("the newest activation doesn't count", why=force.refused)
-        chosen, review = await _chosen(journal, found, name, app, _end(expires), review_id)
+        chosen, review = await _chosen(journal, found, policies, app, _end(expires), review_id)
         candidate = chosen.candidate()
         differences = compare(await _in_force(journal, force), candidate.policies.texts)
         report = await with_decisions(journal, since(period), _backtest(chosen))
@@ -115,13 +123,6 @@ async def activate(
                 await Checkpoints(journal, ring, System(), found.anchor).make()
     _tell(done, candidate, differences, effect, as_json)
     ctx.exit(_WAITING if done.status == "waiting" else 0)
-
-
-async def trusted_keys(journal: Journal, ring: KeyRing, found: Settings) -> list[VerifierKey]:
-    """Returns the keys whose activations count here: those of the settings, or of the folder of keys."""
-    if found.policy_keys:
-        return [VerifierKey.parse(key) for key in found.policy_keys]
-    return [known.key for known in await ring.known(journal) if known.here]
 
 
 async def _chosen(

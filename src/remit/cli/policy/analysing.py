@@ -7,36 +7,43 @@ from collections.abc import Mapping
 
 import click
 
+from remit.cli.drafts import says_what_is_in_force
 from remit.cli.output import escaped, folded, heading, mark, print_json
 from remit.cli.policy.sources import app_option, open_folder, tools_option
-from remit.cli.settings import json_option, policies_option, settings
+from remit.cli.settings import folder_argument, json_option, settings
 from remit.policykit import analyse as analysis
 from remit.policykit.analyse import Example, Found, Weakness
 
 _SAYS = {
     Found.NEVER: "no call makes it true",
     Found.OVERRULED: "it only applies where this denies or is in error: {by}",
+    Found.COVERED: "it allows nothing by itself: wherever it applies, this asks for a review or denies: {by}",
     Found.REDUNDANT: "this does all that it does: {by}",
 }
 
 
 @click.command()
-@policies_option
+@folder_argument
 @app_option
 @tools_option
 @json_option
 @click.pass_context
+@says_what_is_in_force
 def analyse(ctx: click.Context, policies: str | None, app: str | None, tools: str | None, as_json: bool) -> None:
-    """Prove what rules do nothing: they never apply, are overruled, or say what another says.
+    """Prove what rules do nothing: they never apply, are overruled or covered, or say what another says.
 
-    Each is proved for every call of the tool and all facts of their types; z3 is asked (`pip install
-    'remit[analyse]'`). What isn't modelled, such as regexes and list macros, may be anything to it: a rule that does
-    nothing because of such a part isn't found, and the part is named.
+    An allow rule is covered where it applies only to calls that an escalate rule asks about. Each is proved for every
+    call of the tool and all facts of their types; z3 is asked (`pip install 'remit[analyse]'`). What isn't modelled,
+    such as regexes and list macros, may be anything to it: a rule that does nothing because of such a part isn't
+    found, and the part is named.
 
-    Exit codes: 0 every rule does something as far as is known, 1 one does nothing, 2 a file is wrong.
+    Rules in mode shadow are not looked at, nor what rules oblige to, nor cases.
+
+    Exit codes: 0 no such rule was found, 1 one was, 2 a file is wrong.
     """
     opened = open_folder(settings(policies=policies, app=app), app, tools)
-    found, unmodelled = analysis.weaknesses(opened.load(), opened.tools)
+    loaded = opened.load()
+    found, unmodelled = analysis.weaknesses(loaded, opened.tools)
     if as_json:
         print_json([{"found": [weak.row() for weak in found], "unmodelled": unmodelled}])
     else:
@@ -44,17 +51,23 @@ def analyse(ctx: click.Context, policies: str | None, app: str | None, tools: st
             _show_weakness(weak)
         _show_unknown("may hide more", unmodelled)
         if not found:
-            click.echo("every rule does something, as far as is known", err=True)
+            count = len({rule.name for tool in opened.tools.specs for rule in loaded.rules_for(tool)})
+            click.echo(
+                f"of {count} rules none was found that never applies, is overruled by a denial, allows only what is"
+                " asked about anyway, or says what another one says",
+                err=True,
+            )
     ctx.exit(1 if found else 0)
 
 
 @click.command()
 @click.argument("condition", metavar="CONDITION")
-@policies_option
+@folder_argument
 @app_option
 @tools_option
 @json_option
 @click.pass_context
+@says_what_is_in_force
 def ask(
     ctx: click.Context, condition: str, policies: str | None, app: str | None, tools: str | None, as_json: bool
 ) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 import click
 
 from remit.bundles import Bundle
+from remit.cli.drafts import says_what_is_in_force
 from remit.cli.output import escaped, fields, heading, mark, moment, print_json, print_table
 from remit.cli.policy.sources import app_option, placed, since, tools_of, tools_option
-from remit.cli.settings import Settings, asynchronous, json_option, policies_option, settings, store_option
+from remit.cli.settings import Settings, asynchronous, folder_argument, json_option, settings, store_option
 from remit.cli.stores import open_store
 from remit.errors import BadInput, PolicyError
 from remit.policykit.backtest import Backtest, Loaded, Report, Row
@@ -24,7 +25,7 @@ from remit.store.decisions import with_decisions
 
 
 @click.command()
-@policies_option
+@folder_argument
 @click.option(
     "--since", "period", default="", metavar="TIME", help="Decisions since then: 30d, 12h, or RFC 3339 in UTC."
 )
@@ -38,12 +39,13 @@ from remit.store.decisions import with_decisions
 @store_option
 @json_option
 @click.pass_context
+@says_what_is_in_force
 @asynchronous
 async def backtest(
     ctx: click.Context, policies: str | None, period: str, bundle: str | None, html: str | None, fail_on: str | None,
     app: str | None, tools: str | None, store: str | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Decide recorded calls again under the policies in --policies, each from exactly the facts that it saw.
+    """Decide recorded calls again under the policies in DIR, each from exactly the facts that it saw.
 
     What would have been allowed, escalated or denied and wasn't; what can't be decided, because the journal does not
     have it; how many reviews more or fewer; where people ruled otherwise. An export is read as it is: verify it first.

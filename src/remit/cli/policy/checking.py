@@ -7,11 +7,13 @@ from importlib.metadata import version
 
 import click
 
+from remit.cli.drafts import says_what_is_in_force
 from remit.cli.output import heading, print_json, print_table
 from remit.cli.policy.sources import Folder, app_option, open_folder, placed, tools_option
-from remit.cli.settings import json_option, settings
+from remit.cli.settings import folder_argument, json_option, settings
 from remit.core.calendarfile import json_schema as calendars_schema
 from remit.core.counterfile import json_schema as counters_schema
+from remit.core.filenames import json_schema as folders_schema
 from remit.core.policy import CompiledRule, PolicySet
 from remit.core.policyfiles import json_schema
 from remit.core.purposes import json_schema as purposes_schema
@@ -31,18 +33,20 @@ _SCHEMAS = {
     "purposes": purposes_schema,
     "calendars": calendars_schema,
     "counters": counters_schema,
+    "folders": folders_schema,
 }
 
 
 @click.command()
-@click.argument("folder", metavar="[DIR]", required=False)
+@folder_argument
 @app_option
 @tools_option
 @click.option("--sarif", "as_sarif", is_flag=True, help="Print SARIF 2.1.0, for code hosts and editors.")
 @json_option
 @click.pass_context
+@says_what_is_in_force
 def check(
-    ctx: click.Context, folder: str | None, app: str | None, tools: str | None, as_sarif: bool, as_json: bool
+    ctx: click.Context, policies: str | None, app: str | None, tools: str | None, as_sarif: bool, as_json: bool
 ) -> None:
     """Check the files in DIR against the tools: every problem at once, each with its place.
 
@@ -51,11 +55,11 @@ def check(
 
     Exit codes: 0 they load, 2 they don't: nothing would run.
     """
-    found = settings(policies=folder, app=app)
-    opened, policies = None, None
+    found = settings(policies=policies, app=app)
+    opened, loaded = None, None
     try:
         opened = open_folder(found, app, tools)
-        problems, policies = checked(opened)
+        problems, loaded = checked(opened)
     except PolicyError as error:
         problems = list(error.problems)
     if as_sarif:
@@ -64,8 +68,8 @@ def check(
         print_json(problem_row(problem) for problem in problems)
     elif problems:
         raise PolicyError(tuple(problems))
-    elif opened is not None and policies is not None:
-        _show(found.policies, opened, policies, as_json)
+    elif opened is not None and loaded is not None:
+        _show(found.policies, opened, loaded, as_json)
     ctx.exit(USAGE if problems else 0)
 
 

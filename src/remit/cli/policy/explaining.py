@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import click
 
+from remit.cli.drafts import says_what_is_in_force
 from remit.cli.inputs import run_and_call
 from remit.cli.output import escaped, fields, folded, heading, mark, print_json, value
 from remit.cli.policy.sources import Folder, app_option, open_folder, tools_option
-from remit.cli.settings import Settings, asynchronous, json_option, policies_option, settings, store_option
+from remit.cli.settings import Settings, asynchronous, folder_argument, json_option, settings, store_option
 from remit.cli.stores import open_store
 from remit.core.obligations import in_words
 from remit.errors import BadInput, UnknownId
@@ -26,11 +27,12 @@ from remit.store.projections import Projections
 @click.command()
 @click.argument("call", metavar="[RUN/CALL]", required=False)
 @click.option("--case", metavar="FILE#N", help="A case instead of a call: payments.cases.yaml#3.")
-@policies_option
+@folder_argument
 @app_option
 @tools_option
 @store_option
 @json_option
+@says_what_is_in_force
 @asynchronous
 async def explain(
     call: str | None, case: str | None, policies: str | None, app: str | None, tools: str | None, store: str | None,
@@ -38,10 +40,14 @@ async def explain(
 ) -> None:  # fmt: skip
     """Explain a decision: every rule considered, the value of each part of its condition, and what would change it.
 
-    CALL is RUN/TASK#N, explained under the policies it was decided under, or under those in --policies. What would
+    CALL is RUN/TASK#N, explained under the policies it was decided under, or under those in DIR. What would
     change it: the fewest parts that would have to be true or false instead, each confirmed by deciding so. Parts are
     taken one by one: whether a call exists in which only they differ isn't asked.
     """
+    if case is not None and call is not None:
+        if policies is not None:
+            raise BadInput("with --case the one argument is DIR, and the policies are named twice")
+        call, policies = None, call
     if (call is None) == (case is None):
         raise BadInput("explain what? name a call as RUN/TASK#N, or a case with --case payments.cases.yaml#3")
     found = settings(policies=policies, app=app, store=store)

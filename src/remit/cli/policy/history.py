@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from remit.cli.output import escaped, fields, heading, moment, print_json, value
-from remit.cli.policy.activating import trusted_keys, words_of
+from remit.cli.policy.activating import words_of
 from remit.cli.policy.comparing import show_difference
 from remit.cli.settings import asynchronous, json_option, keys_option, settings, store_option
 from remit.cli.stores import open_store
@@ -15,8 +15,12 @@ from remit.errors import UnknownId
 from remit.policykit.diff import Difference, compare
 from remit.runtime.keys import KeyRing
 from remit.runtime.policylog import policy_log, texts_of
+from remit.runtime.trust import trusted_keys
 
-_WORDS = {"loaded": "loaded", "activated": "activated", "kept": "not taken up"}
+_WORDS = {
+    "loaded": "loaded", "activated": "activated", "kept": "not taken up", "revoked": "revoked", "restored": "restored",
+}  # fmt: skip
+_PEOPLE = ("revoked", "restored")
 
 
 @click.command(name="log")
@@ -35,7 +39,7 @@ async def log(digest: str | None, keys: str | None, store: str | None, as_json: 
     """
     found = settings(store=store, keys=keys)
     async with await open_store(found) as journal:
-        trusted = await trusted_keys(journal, KeyRing(found.keys), found)
+        trusted = await trusted_keys(journal, KeyRing(found.keys), found.policy_keys)
         differences: list[Difference] = []
         rows = [{**row, "differences": []} for row in reversed(await policy_log(journal, trusted))]
         if digest is not None:
@@ -57,7 +61,7 @@ async def log(digest: str | None, keys: str | None, store: str | None, as_json: 
 
 def _one(rows: list[dict[str, Any]], digest: str) -> dict[str, Any]:
     """Returns the newest entry that put a set in force: by its digest, or by its revision."""
-    sets = [row for row in rows if row["what"] != "kept"]
+    sets = [row for row in rows if row["what"] not in ("kept", *_PEOPLE)]
     exact = [row for row in sets if digest.isdecimal() and row["revision"] == int(digest)]
     found = exact or [row for row in sets if row["digest"].startswith(digest)] if digest else []
     if not found:
@@ -70,7 +74,8 @@ def _one(rows: list[dict[str, Any]], digest: str) -> dict[str, Any]:
 def _show(row: dict[str, Any]) -> None:
     revision = f" as revision {row['revision']}" if row["revision"] else ""
     what = f"{_WORDS[row['what']]}{revision}"
-    click.echo(f"{moment(row['at'])}  {heading(row['digest'][:12])}  {what} by {escaped(row['actor'])}")
+    of = value(row["of"]) if row["what"] in _PEOPLE else row["digest"][:12]
+    click.echo(f"{moment(row['at'])}  {heading(of)}  {what} by {escaped(row['actor'])}")
     fields(
         [
             ("REFUSED", value(row["refused"]) if row["refused"] else ""),

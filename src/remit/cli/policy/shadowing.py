@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from remit.bundles import Bundle
+from remit.cli.drafts import says_what_is_in_force
 from remit.cli.output import escaped, folded, heading, mark, moment, print_json, print_table
 from remit.cli.policy.sources import since
 from remit.cli.settings import asynchronous, json_option, settings, store_option
@@ -25,6 +26,7 @@ from remit.store.decisions import with_decisions
 @click.option("--export", "bundle", metavar="FILE", help="Decisions of an export instead of the store's.")
 @store_option
 @json_option
+@says_what_is_in_force
 @asynchronous
 async def shadow(period: str, bundle: str | None, store: str | None, as_json: bool) -> None:
     """Say what the rules in mode `shadow` would have done, from what was recorded.

@@ -12,6 +12,7 @@ from typing import ParamSpec, TypeVar
 import click
 
 from remit.cli.settings import Settings
+from remit.core.filenames import largest
 from remit.core.policy import PolicySet
 from remit.errors import BadInput, PolicyError, Problem, SettingsError
 from remit.policykit.toolset import FILE, Toolset, read_tools, recorded_tools
@@ -20,6 +21,7 @@ from remit.runtime.guards import Guards, load_guards
 from remit.runtime.policyfolder import read_policies
 from remit.runtime.registry import Registry
 from remit.runtime.target import load_app
+from remit.runtime.textfiles import read_bounded
 
 _PERIOD = re.compile(r"([1-9][0-9]{0,4})([mhd])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -110,9 +112,9 @@ def _described(found: Settings, files: Mapping[str, str], app: str | None, tools
     """Returns the tools that a file describes, None where they are the app's."""
     if tools is not None:
         try:
-            text = Path(tools).read_text(encoding="utf-8", errors="surrogateescape")
-        except OSError as error:
-            raise SettingsError(f"`{tools}` can't be read: {error.strerror}") from error
+            text = read_bounded(Path(tools), largest(tools))
+        except BadInput as error:
+            raise SettingsError(f"`{tools}`: {error}") from error
         return read_tools(tools, text)
     if FILE in files and app is None:
         with _Paths(found.policies):

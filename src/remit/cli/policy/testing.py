@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
+from remit.cli.drafts import says_what_is_in_force
 from remit.cli.output import escaped, folded, heading, is_coloured, mark, print_json
 from remit.cli.policy.sources import Folder, app_option, open_folder, placed, tools_option
-from remit.cli.settings import asynchronous, json_option, settings, store_option
+from remit.cli.settings import asynchronous, folder_argument, json_option, settings, store_option
 from remit.cli.stores import open_store
 from remit.core.policy import PolicySet
 from remit.errors import BadInput, PolicyError
@@ -22,7 +23,7 @@ _SHOWN = 25
 
 
 @click.command()
-@click.argument("folder", metavar="[DIR]", required=False)
+@folder_argument
 @app_option
 @tools_option
 @click.option("--coverage", is_flag=True, help="Say what no case has tried.")
@@ -32,9 +33,10 @@ _SHOWN = 25
 @click.option("--junit", "report", metavar="FILE", help="Write JUnit XML.")
 @json_option
 @click.pass_context
+@says_what_is_in_force
 def test(
     ctx: click.Context,
-    folder: str | None,
+    policies: str | None,
     app: str | None,
     tools: str | None,
     coverage: bool,
@@ -49,7 +51,7 @@ def test(
 
     Exit codes: 0 all pass, 1 one fails or coverage is below --threshold, 2 a file is wrong.
     """
-    found = settings(policies=folder, app=app)
+    found = settings(policies=policies, app=app)
     opened = open_folder(found, app, tools)
     rules = opened.load()
     watch = Coverage(rules, opened.tools)

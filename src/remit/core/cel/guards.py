@@ -91,7 +91,8 @@ def implied(node: Node) -> tuple[Paths, Paths]:
 
 
 class Guards:
-    def __init__(self) -> None:
+    def __init__(self, *, boolean: bool = True) -> None:
+        self._boolean = boolean
         self.refused: list[Refused] = []
         self._told: set[str] = set()
 
@@ -131,7 +132,10 @@ class Guards:
         text = show(node)
         if text not in self._told:
             self._told.add(text)
-            self.refused.append(Refused(node.at, f"`{text}` may be absent", f"write `has({text}) && ...`"))
+            self.refused.append(Refused(node.at, f"`{text}` may be absent", self._remedy(text)))
+
+    def _remedy(self, text: str) -> str:
+        return f"write `has({text}) && ...`" if self._boolean else f'write `has({text}) ? {text} : "none"`'
 
     def _declared(self, node: Field | Has) -> bool:
         """The checker doesn't know the fields of objects inside lists of lists and nullable lists; we do."""

@@ -9,6 +9,7 @@ from typing import Final
 from remit.core.cel.guards import suggestion
 from remit.core.cel.library import FUNCTIONS
 from remit.core.cel.shapes import Shape
+from remit.core.cel.slips import FIELDS, NAMES, slips
 from remit.core.cel.unparse import SIGNS
 from remit.errors import Problem
 
@@ -50,11 +51,17 @@ class Translator:
 
     def problems(self, complaint: str) -> list[Problem]:
         found: list[Problem] = []
+        unread = "Syntax error:" in complaint or "reserved identifier" in complaint
+        if unread and (known := slips(self._source)):
+            return [problem(self._source, *place(self._source, one.at), one.message, one.hint) for one in known]
         for match in COMPLAINT.finditer(complaint):
             line, column, text = int(match[1]), int(match[2]), match[3].removesuffix(" [INVALID_ARGUMENT]")
             if "*error*" in text or "parsetree" in text:
                 continue  # follows from another complaint
+            if unread and found:
+                break  # where it can't be parsed, the first place is the one
             message, hint = self._say(text)
+            hint = hint or self._of_field(text, line, column)
             made = problem(self._source, max(line, 0), max(self._start(line, column, text), 0), message, hint)
             if made not in found:
                 found.append(made)
@@ -98,17 +105,41 @@ class Translator:
         if lower.startswith("incompatible function arguments"):
             return "not valid text", ""
         if lower.startswith("syntax error:"):
-            detail = text[len("syntax error:") :].strip().partition(" expecting ")[0]
-            return f"syntax error: {detail.replace('<EOF>', 'the end')}", ""
+            match = re.search(r"'((?:[^']|'(?=.))*)'", text.partition(" expecting ")[0])
+            word = match[1].strip() if match else ""
+            if word in ("", "<EOF>"):
+                return "the condition ends too early", "say what comes next, or remove what is before the end"
+            return f"`{word}` can't stand here", "is an operator such as `&&`, `==` or `in` missing before it?"
+        if "reserved identifier" in lower:
+            return f"`{text.rpartition(':')[2].strip()}` can't be a name here", ""
+        if lower.startswith("invalid int literal"):
+            return "a number that is too large", "the largest is 9223372036854775807; `1e30` is larger, and not exact"
         return self._types(text[:1].lower() + text[1:]), ""
 
     def _undeclared(self, name: str) -> tuple[str, str]:
         first = name.partition(".")[0]
+        if name in NAMES:
+            return f"there is no `{name}`", NAMES[name]
+        if first in self._fields():
+            return f"unknown name `{first}`", f"write `args.{first}`"
         if name in FUNCTIONS or name in MACROS:
             return f"`{name}` isn't called like this", ""
         functions = [known for known in FUNCTIONS if known.isidentifier()]
         hint = suggestion(first, [*self._roots, *functions, *MACROS])
         return f"unknown name `{first}`", hint or f"names are {', '.join(sorted(self._roots))}"
+
+    def _fields(self) -> list[str]:
+        """The arguments of the tool."""
+        shape = next((self._objects[message] for message, known in self._paths.items() if known == "args"), None)
+        return [] if shape is None else list(shape.fields)
+
+    def _of_field(self, text: str, line: int, column: int) -> str:
+        """The remedy where a field is asked of what has none, by the name of the field."""
+        lines = self._source.split("\n")
+        if OPERAND.fullmatch(text) is None or not 0 < line <= len(lines):
+            return ""
+        match = re.match(r"\s*\.\s*(\w+)", lines[line - 1][max(column - 1, 0) :])
+        return FIELDS.get(match[1], f"it is one value: take `.{match[1]}` out") if match else ""
 
     def _overload(self, name: str, types: str) -> tuple[str, str]:
         given = [self._types(part) for part in split_types(types)]
@@ -127,12 +158,26 @@ class Translator:
             hint = "select a field with a dot"
         elif name in ("_&&_", "_||_", "!_", "_?_:_"):
             hint = "it takes true or false; compare with something"
+            hint += ", with brackets round it: `!(a == b)`" if name == "!_" else ""
+        elif name in ("_==_", "_!=_") and "null" in given:
+            hint = "it is never null: whether an optional argument is there is `has(args.memo)`"
+        elif name == "contains" and given[:1] and given[0].startswith("list"):
+            hint = 'write `"x" in args.tags`'
+        elif name == "_[_]":
+            hint = 'a text has no items: `startsWith("x")` and `matches("^..x")` look inside'
+        elif set(given) & {"timestamp"} and "string" in given:
+            hint = 'write the time as `timestamp("2026-01-31T00:00:00Z")`'
+        elif given[:1] == ["bool"] and name in ("_<_", "_<=_", "_>_", "_>=_"):
+            hint = "compare twice: `1 < args.amount && args.amount < 5`"
+        elif "string" in given and set(given) & {"int", "uint", "double"}:
+            hint = "a number and a text: numbers have no quotes; `int(...)` and `string(...)` convert"
         return f"`{shown}` can't be applied to ({', '.join(given)})", hint
 
     def _types(self, text: str) -> str:
         """The checker's names of types, as a policy owner knows them."""
         for name, known in self._paths.items():
             text = re.sub(rf"\b{re.escape(name)}\b", f"object `{known}`", text)
+        text = re.sub(r"wrapper\((\w+)\)", r"\1", text)
         for name, known in PLAIN_NAMES.items():
             text = text.replace(name, known)
         return text

@@ -14,14 +14,14 @@ from remit.core.cel.values import EPOCH, NANOS, Duration, EvalError, Timestamp, 
 TIMESTAMP: Final = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
 )
-DURATION_PART: Final = re.compile(r"(\d*)(?:\.(\d*))?(ns|us|ms|s|m|h)", re.ASCII)
+DURATION_PART: Final = re.compile(r"(\d*)(?:\.(\d*))?(ns|us|ms|s|m|h|d)", re.ASCII)
 ISO_DURATION: Final = re.compile(
     r"([+-]?)P(?:(\d{1,9})W)?(?:(\d{1,9})D)?(?:T(?=\d)(?:(\d{1,9})H)?(?:(\d{1,9})M)?(?:(\d{1,12})(?:\.(\d{1,9}))?S)?)?",
     re.ASCII,
 )
 OFFSET: Final = re.compile(r"([+-]?)(\d\d):(\d\d)", re.ASCII)
 UNITS: Final[Mapping[str, int]] = MappingProxyType(
-    {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": NANOS, "m": 60 * NANOS, "h": 3600 * NANOS}
+    {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": NANOS, "m": 60 * NANOS, "h": 3600 * NANOS, "d": 86_400 * NANOS}
 )
 
 
@@ -51,14 +51,14 @@ def parse_duration(text: str) -> Duration:
     """`1h30m`, `-1.5s`, `100ms`: a sign, then numbers with units."""
     body = text[1:] if text[:1] in ("-", "+") else text
     if len(text) > 100 or not body:
-        raise EvalError(f"`{text[:40]}` is not a duration such as 1h30m")
+        raise EvalError(f"`{text[:40]}` is not a duration such as `1h30m` or `30d`")
     total, position = 0, 0
     if body == "0":
         return Duration(0)
     while position < len(body):
         match = DURATION_PART.match(body, position)
         if match is None or not (match[1] or match[2]):
-            raise EvalError(f"`{text[:40]}` is not a duration such as 1h30m")
+            raise EvalError(f"`{text[:40]}` is not a duration such as `1h30m` or `30d`")
         unit = UNITS[match[3]]
         total += int(match[1] or "0") * unit
         if match[2]:

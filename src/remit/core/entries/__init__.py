@@ -33,6 +33,8 @@ from remit.core.entries.policies import (
     PolicyActivated,
     PolicyKept,
     PolicyLoaded,
+    PolicyRestored,
+    PolicyRevoked,
 )
 from remit.core.entries.reviews import (
     GrantLimits,
@@ -127,6 +129,8 @@ __all__ = [
     "PolicyActivated",
     "PolicyKept",
     "PolicyLoaded",
+    "PolicyRestored",
+    "PolicyRevoked",
     "Recorded",
     "ReviewClaimed",
     "ReviewCommented",

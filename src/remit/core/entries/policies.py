@@ -52,8 +52,38 @@ class PolicyKept(Fact, frozen=True):
     reason: Commitment
 
 
+class PolicyRevoked(Fact, frozen=True):
+    """From here on a reviewer, or a key, rules no more, whatever set is in force, until `policy.restored`."""
+
+    reviewer: str = ""
+    """By name; the person with all keys. None where it is a key."""
+    key: str = ""
+    """As a `.pub` file says it; none where it is a reviewer."""
+    by: str = ""
+    """Who revoked it."""
+    reason: Commitment | None = None
+    signature: str = ""
+    """The line of a signed note (C2SP) by a key of the journal, over the body without it, and its place."""
+
+
+class PolicyRestored(Fact, frozen=True):
+    """A revocation ends: the set in force says again whether the reviewer, or the key, rules."""
+
+    reviewer: str = ""
+    """By name, as it was revoked; none where it is a key."""
+    key: str = ""
+    """As it was revoked; none where it is a reviewer."""
+    by: str = ""
+    """Who restored it."""
+    reason: Commitment | None = None
+    signature: str = ""
+    """As of a revocation."""
+
+
 KINDS: Mapping[str, type[Fact]] = {
     "policy.loaded": PolicyLoaded,
     "policy.activated": PolicyActivated,
     "policy.kept": PolicyKept,
+    "policy.revoked": PolicyRevoked,
+    "policy.restored": PolicyRestored,
 }
