@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Concatenate, Final, Generic, NoReturn, ParamSpec, Protocol, TypeVar, overload
 
-import jsonschema
-import jsonschema_rs
 import pydantic
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import PydanticSerializationError, core_schema, to_jsonable_python
 
 from remit.core.canonical import canonical, plain
-from remit.core.tools import ARGUMENT, Effect, JsonSchema, Repeat, ToolSpec
+from remit.core.foreign import ForeignArguments
+from remit.core.schemas import names_of
+from remit.core.tools import Effect, JsonSchema, Repeat, ToolSpec
 from remit.errors import InvalidArguments, NotCanonical, ToolError
 
 P = ParamSpec("P")
@@ -92,36 +92,6 @@ class Arguments:
         """Returns normalised arguments as the Python values that the function takes."""
         model = self._model.model_validate_json(canonical(arguments), strict=True)
         return {name: getattr(model, field) for name, field in self._names}
-
-
-class ForeignArguments:
-    """Validates arguments against a JSON Schema that somebody else wrote."""
-
-    def __init__(self, schema: JsonSchema, tool: str) -> None:
-        try:
-            self._valid = jsonschema_rs.validator_for(dict(schema), offline=True)  # a `$ref` fetches nothing
-        except ValueError as error:
-            words = str(error).splitlines()[0]
-            raise ToolError(f"tool `{tool}`: its schema can't be used: {words}") from error
-        self._schema = schema
-        self._tool = tool
-
-    def normalise(self, arguments: Mapping[str, object]) -> dict[str, object]:
-        """Returns the arguments as JSON values. Raises InvalidArguments."""
-        for name in arguments:
-            if not ARGUMENT.fullmatch(name):
-                raise InvalidArguments(f"tool `{self._tool}`: no policy could name an argument `{name[:80]!a}`")
-        value: dict[str, object] = plain(_as_json(arguments, self._tool))
-        if not self._valid.is_valid(value):
-            checker = jsonschema.Draft202012Validator(self._schema)
-            errors = sorted(checker.iter_errors(value), key=lambda error: error.json_path)
-            words = "; ".join(f"`{error.json_path}`: {error.message}" for error in errors[:5])
-            raise InvalidArguments(f"tool `{self._tool}`: {words or 'the arguments do not fit its schema'}")
-        return value
-
-    def bind(self, arguments: Mapping[str, object]) -> dict[str, object]:
-        """Returns the arguments: a foreign tool takes plain JSON."""
-        return dict(arguments)
 
 
 class Results(Generic[R]):
@@ -250,25 +220,31 @@ def foreign_tool(
 ) -> Tool[..., Any]:
     """Makes a tool of an async function and a JSON Schema of its arguments that somebody else wrote.
 
+    Arguments that the schema does not name are refused, at any depth, unless it says `additionalProperties` (or
+    `patternProperties`, `unevaluatedProperties`). Declared defaults are filled in before the call is decided.
+
+    Args:
+        schema: JSON Schema of an object, of draft 4, 6, 7, 2019-09 or 2020-12 as `$schema` says; 2020-12 unsaid.
+        function: takes the `Invocation` and the arguments as one dict of JSON values.
+        description: what the tool does.
+        result: JSON Schema of its result: what conditions and reviewers may count on.
+        options: those of `tool`, but `name`.
+
     Raises:
-        ToolError: the schema is not a valid draft 2020-12 schema of an object, or an option doesn't fit.
+        ToolError: the schema is no JSON Schema of an object, is of an unknown draft, refers to another document, has a
+            default that doesn't fit it, or an option doesn't fit.
     """
-    try:
-        jsonschema.Draft202012Validator.check_schema(dict(schema))
-    except jsonschema.SchemaError as error:
-        raise ToolError(
-            f"tool `{name}`: its schema is not a JSON Schema: `{error.json_path}`: {error.message}"
-        ) from error
     if schema.get("type") != "object":
         raise ToolError(f"tool `{name}`: its schema must say `type: object`: arguments have names")
     secrets = _secrets(name, options.pop("secrets", ()), wants=True)
-    spec = _spec(name, description, schema, schema, result or {}, options)
+    arguments = ForeignArguments(schema, name)
+    spec = _spec(name, description, schema, arguments.normal, result or {}, options)
     adapter: Results[Any] = Results(Any)
     probe = options.get("probe")
     return Tool(
         spec,
         _by_keyword(function),
-        ForeignArguments(schema, name),
+        arguments,
         adapter,
         wants_invocation=True,
         probe=_by_keyword(probe) if probe is not None else None,
@@ -321,7 +297,7 @@ def _spec(
     name: str, description: str, arguments: JsonSchema, normal: JsonSchema, result: JsonSchema, options: dict[str, Any]
 ) -> ToolSpec:
     chosen = dict(options)
-    names = tuple(normal.get("properties", ()))
+    names = names_of(normal)
     try:
         for key in ("authority", "content"):
             chosen[key] = names if chosen.get(key) is None else _texts(chosen[key])

@@ -117,7 +117,7 @@ async def tool_of(journal: Journal, record: CallRecord) -> ToolSpec:
 
 def _check(schema: JsonSchema, value: Mapping[str, object], spec: ToolSpec) -> None:
     try:
-        ForeignArguments(schema, spec.name).normalise(value)
+        ForeignArguments(schema, spec.name, as_it_is=True).normalise(value)
     except InvalidArguments as error:
         raise BadInput(str(error)) from error
     for name in spec.decimals:
