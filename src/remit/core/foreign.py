@@ -95,25 +95,27 @@ class ForeignArguments:
         self._schema = dict(schema)
         try:
             self._draft = draft_of(schema)
-        except ValueError as error:
+            canonical(schema)  # as the journal keeps it
+        except (ValueError, NotCanonical) as error:
             raise ToolError(f"tool `{tool}`: its schema can't be used: {error}") from error
         self._refuse_nonsense()
-        self._published = self._compiled(self._schema)
         self._closed: jsonschema_rs.Validator | None = None
         self._fill: Fill | None = None
         self.normal: Schema = self._schema
         if not as_it_is:
             self._close()
+        self._published = self._compiled(self._schema)
 
     def _refuse_nonsense(self) -> None:
         try:
-            _CHECKERS[self._draft].check_schema(self._schema)
-        except jsonschema.SchemaError as error:
-            raise ToolError(
-                f"tool `{self._tool}`: its schema is not a JSON Schema: `{error.json_path}`: {error.message}"
-            ) from error
-        except RecursionError as error:
-            raise ToolError(f"tool `{self._tool}`: its schema can't be used: it is nested too deeply") from error
+            if jsonschema_rs.meta.is_valid(self._schema):
+                return
+            checker = _CHECKERS[self._draft]
+            error = next(iter(checker(checker.META_SCHEMA).iter_errors(self._schema)), None)
+        except (RecursionError, ValueError) as wrong:
+            raise ToolError(f"tool `{self._tool}`: its schema can't be used: {wrong}") from wrong
+        words = f": `{error.json_path}`: {error.message}" if error is not None else ""
+        raise ToolError(f"tool `{self._tool}`: its schema is not a JSON Schema{words}")
 
     def _compiled(self, schema: Schema) -> jsonschema_rs.Validator:
         try:

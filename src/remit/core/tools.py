@@ -33,7 +33,7 @@ LABEL = re.compile(r"[a-z][a-z0-9_.:-]{0,63}")
 
 def is_argument(name: str) -> bool:
     """Whether an argument may have this name: `args["user-id"]` must be readable in a policy and in a review."""
-    return 0 < len(name) <= ARGUMENT_MAX and name.isprintable() and name == name.strip()
+    return 0 < len(name) <= ARGUMENT_MAX and name.isprintable() and name == name.strip() and not {*name} & {"/", "~"}
 
 
 class Effect(StrEnum):
@@ -103,7 +103,7 @@ class ToolSpec:
             if not is_argument(name):
                 raise ToolError(
                     f"{place}: the argument {name!a} can't be named in a policy: use 1 to {ARGUMENT_MAX} characters that"
-                    " can be printed, without blanks at the ends"
+                    " can be printed, without `/` and `~`, and without blanks at the ends"
                 )
         for kind, names in (("authority", self.authority), ("content", self.content)):
             for name in names:
