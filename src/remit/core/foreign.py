@@ -314,9 +314,8 @@ def _renew(schema: dict[str, Any]) -> None:
         if anchor:
             schema["$anchor"] = anchor
     for key, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
-        if isinstance(schema.get(key), bool):
-            if schema.pop(key) and bound in schema:
-                schema[key] = schema.pop(bound)
+        if isinstance(schema.get(key), bool) and schema.pop(key) and bound in schema:
+            schema[key] = schema.pop(bound)
     dependencies = schema.pop("dependencies", None)
     if isinstance(dependencies, Mapping):
         lists = {name: value for name, value in dependencies.items() if isinstance(value, list)}

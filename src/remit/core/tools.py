@@ -102,8 +102,8 @@ class ToolSpec:
         for name in known:
             if not is_argument(name):
                 raise ToolError(
-                    f"{place}: the argument {name!a} can't be named in a policy: use 1 to {ARGUMENT_MAX} characters that"
-                    " can be printed, without `/` and `~`, and without blanks at the ends"
+                    f"{place}: the argument {name!a} can't be named in a policy: use 1 to {ARGUMENT_MAX} characters"
+                    " that can be printed, without `/` and `~`, and without blanks at the ends"
                 )
         for kind, names in (("authority", self.authority), ("content", self.content)):
             for name in names:

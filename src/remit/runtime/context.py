@@ -250,7 +250,8 @@ class Context:
 
 
 def _by_name(tool: Tool[..., Any], args: tuple[object, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Names positional arguments. One too many, or one given twice, gets a name that no tool can have: it ends in a blank.
+    """Names positional arguments. One too many, or one given twice, gets a name that no tool can have: one that
+    ends in a blank.
 
     So it is refused where every call is, and the refusal is in the journal.
     """
