@@ -215,7 +215,6 @@ def test_a_function_that_can_not_be_a_tool_is_refused_and_named(function: Any, w
         ({"timeout": 0}, "timeout"),
         ({"timeout": "x"}, "tool `it`"),
         ({"attempts": 2}, "say repeat"),
-        ({"effcet": "read"}, "effcet"),
     ],
 )
 def test_an_option_that_does_not_fit_is_refused(options: dict[str, Any], words: str) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from remit.core.canonical import canonical, digest, digest_bytes
 from remit.core.entries import CallRecord
@@ -59,6 +59,12 @@ class Repeat(StrEnum):
     """The same as once, if it is given the same idempotency key."""
     ONCE = "once"
     """Something else. It is never run again by guess."""
+
+
+EffectName = Literal["read", "fetch", "write", "send", "commit", "destroy"]
+"""How `effect` is written as text: the values of `Effect`."""
+RepeatName = Literal["idempotent", "keyed", "once"]
+"""How `repeat` is written as text: the values of `Repeat`."""
 
 
 @dataclass(frozen=True)

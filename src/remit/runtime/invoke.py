@@ -74,7 +74,7 @@ class Invoker:
                 raise _Unfit(f"what it returned does not fit its result type: {error}") from error
 
         try:
-            data = await (self._tries(tool.spec.attempts)(once) if tool.spec.attempts > 1 else once())
+            data = await (self._tries(tool)(once) if tool.spec.attempts > 1 else once())
         except Exception as error:  # noqa: BLE001 - a tool may raise anything; whatever it is, it is journaled
             return Invoked(
                 False,
@@ -137,11 +137,11 @@ class Invoker:
                 raise
             raise RuntimeError("it cancelled itself") from error
 
-    def _tries(self, attempts: int) -> tenacity.AsyncRetrying:
+    def _tries(self, tool: Tool[..., Any]) -> tenacity.AsyncRetrying:
         return tenacity.AsyncRetrying(
-            stop=tenacity.stop_after_attempt(attempts),
+            stop=tenacity.stop_after_attempt(tool.spec.attempts),
             wait=tenacity.wait_exponential(multiplier=0.1, max=10),
-            retry=tenacity.retry_if_exception_type(_AGAIN),
+            retry=tenacity.retry_if_exception_type((*_AGAIN, *tool.retry_on)),
             sleep=self._ambient.sleep,
             reraise=True,
         )

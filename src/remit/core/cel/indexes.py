@@ -13,12 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_RESERVED: Final = frozenset(
-    {
-        "as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let", "loop",
-        "namespace", "null", "package", "return", "true", "var", "void", "while",
-    }
-)  # fmt: skip
+_KEYWORDS: Final = frozenset({"false", "in", "null", "true"})
+"""What no field can be called after a dot."""
 _TOKEN: Final = re.compile(
     r"""(?P<skip>\s+|//[^\n]*)
     |(?P<text>[rRbB]{0,2}(?:\"\"\"(?:\\.|(?!\"\"\").)*\"\"\"|'''(?:\\.|(?!''').)*'''|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'))
@@ -42,7 +38,7 @@ class Indexed:
 
 def can_be_selected(name: str) -> bool:
     """Whether a field of this name can be written after a dot."""
-    return NAME.fullmatch(name) is not None and name not in _RESERVED
+    return NAME.fullmatch(name) is not None and name not in _KEYWORDS
 
 
 def indexed(source: str) -> list[Indexed]:
@@ -54,7 +50,7 @@ def indexed(source: str) -> list[Indexed]:
     for before, bracket, text, end in zip(tokens, tokens[1:], tokens[2:], tokens[3:], strict=False):
         if bracket.group() != "[" or end.group() != "]" or text.lastgroup != "text":
             continue
-        operand = before.group() in (")", "]") or (before.lastgroup == "name" and before.group() not in _RESERVED)
+        operand = before.group() in (")", "]") or (before.lastgroup == "name" and before.group() not in _KEYWORDS)
         said = text.group()
         if operand and said[0] in "\"'" and said[:3] not in ('"""', "'''") and "\\" not in said and len(said) > 2:
             found.append(Indexed(bracket.start(), end.end(), text.start(), said[1:-1]))
