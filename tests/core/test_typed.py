@@ -246,7 +246,8 @@ def test_a_foreign_tool_gets_its_arguments_as_one_object() -> None:
 @pytest.mark.parametrize(
     ("schema", "words"),
     [
-        ({"type": "object", "required": 1}, "not a JSON Schema"), ({"type": "array"}, "type: object"), ({}, "type: object"),
+        ({"type": "object", "required": 1}, "not a JSON Schema"),
+        ({"type": "array"}, "type: object"), ({}, "type: object"),
         ({"type": "object", "properties": []}, "not a JSON Schema"),
         ({"type": "object", "properties": {"a": {"$ref": "#/nowhere"}}}, "can't be used"),
         ({"type": "object", "properties": {"a/b": {}}}, "can't be named in a policy"),

@@ -41,4 +41,5 @@ async def agent(ctx: Context) -> None:
     tool(repeat="twice")  # E: call-overload
     foreign_tool("far", {"type": "object"}, far, effect="raed")  # E: arg-type
     pay("NL1", Decimal(1))  # E: operator
-    1 + "what follows a call of a tool is looked at"  # E: operator
+    name: int = "what follows a call of a tool is looked at"  # E: assignment
+    print(name)
