@@ -235,7 +235,8 @@ async def run_foreign(invocation: Invocation, arguments: dict[str, Any]) -> obje
 
 
 def test_a_foreign_tool_gets_its_arguments_as_one_object() -> None:
-    made: Tool[..., Any] = foreign_tool("far", {"type": "object", "properties": {"invocation": {}, "b": {}}}, run_foreign)
+    schema = {"type": "object", "properties": {"invocation": {}, "b": {}}}
+    made: Tool[..., Any] = foreign_tool("far", schema, run_foreign)
     bound = made.arguments.bind(made.arguments.normalise({"invocation": 1.0, "b": [2]}))
     found = asyncio.run(made.function(Invocation("k", "r", "c", "p"), **bound))
     assert found == ["k", {"invocation": 1, "b": [2]}]

@@ -102,6 +102,15 @@ TEXT: Final = Shape(Kind.STRING)
 CONTAINERS: Final = frozenset({Kind.LIST, Kind.MAP, Kind.OBJECT})
 
 
+_JOINING: Final = frozenset(
+    {
+        "$ref", "$dynamicRef", "$recursiveRef", "allOf", "anyOf", "oneOf", "if", "then", "else", "dependentSchemas",
+        "dependencies", "nullable",
+    }
+)  # fmt: skip
+"""Keywords by which another schema says something of the same value."""
+
+
 class SchemaReader:
     """Reads one root's schema. Never fails: what it doesn't understand may be anything."""
 
@@ -114,7 +123,10 @@ class SchemaReader:
             return ANY
         self._left -= 1
         below = seen | {id(schema)}
-        parts = [self._own(schema, depth, below)]
+        own = self._own(schema, depth, below)
+        if _JOINING.isdisjoint(schema):
+            return own
+        parts = [own]
         if (target := self._document.target(schema)) is not None:
             parts.append(self.read(target, depth + 1, below))
         parts += [self.read(part, depth + 1, below) for part in _listed(schema.get("allOf"))]
@@ -239,8 +251,8 @@ def _listed(value: object) -> tuple[object, ...]:
 def _all(shapes: list[Shape]) -> Shape:
     """What a value is that is all of these at once: what any of them says. Those that don't agree say nothing."""
     told = [shape for shape in shapes if shape.kind is not Kind.ANY]
-    if not told:
-        return ANY
+    if len(told) <= 1:
+        return told[0] if told else ANY
     nullable = all(shape.nullable for shape in told)
     kinds = {shape.kind for shape in told}
     if kinds == {Kind.OBJECT}:
