@@ -9,6 +9,7 @@ from typing import Any, get_args
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from remit import Effect, Invocation, Repeat, foreign_tool, tool
 from remit.core import provenance
@@ -256,6 +257,12 @@ def test_help_shows_each_option_and_says_what_it_means(function: Any) -> None:
     assert {"effect", "repeat", "retry_on", "secrets", "authority"} <= names
     assert [name for name in names if f"\n        {name}: " not in f"\n    {inspect.getdoc(function)}".replace(
         "\n    ", "\n        ")] == []  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [SecretStr("x"), {"b", "a"}, b"x", [{"deep": SecretStr("x")}]])
+def test_what_json_would_change_is_refused(value: object) -> None:
+    with pytest.raises(InvalidArguments, match="have no JSON form"):
+        arguments(of({"a": True})).normalise({"a": value})
 
 
 def test_a_tool_that_is_called_refuses() -> None:
