@@ -6,6 +6,7 @@ import inspect
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,10 @@ def python(code: str) -> str:
 def test_the_public_names_are_a_closed_list() -> None:
     assert remit.__all__ == NAMES
     assert dir(remit) == sorted(NAMES)
+
+
+def test_the_version_is_that_of_the_installed_package() -> None:
+    assert remit.__version__ == version("remit")
 
 
 @pytest.mark.parametrize("name", NAMES)

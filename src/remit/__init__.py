@@ -30,6 +30,9 @@ _HOMES = {
     "remit.runtime.context": ("Context",),
     "remit.runtime.scheduler": ("RunReport",),
 }
+__version__: str
+"""The version that is installed, as in CHANGELOG.md."""
+
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
@@ -67,6 +70,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("remit")
     if name not in _HOME:
         raise AttributeError(f"module `remit` has no attribute `{name}`")
     value = getattr(importlib.import_module(_HOME[name]), name)

@@ -349,7 +349,7 @@ REFUSED = [
     ("args.amount", 1, "the condition is double, not true or false", "compare it"),
     ("args.rows", 1, "the condition is list", "compare it"),
     (
-        "args['amount'] > 1",
+        "args[args.text] > 1",
         5,
         "`[]` can't be applied to (object `args`, string)",
         "select a field with a dot",

@@ -405,7 +405,7 @@ async def test_what_is_more_than_an_entry_holds_is_refused_and_nothing_runs(worl
     async def wide(invocation: Invocation, arguments: dict[str, Any]) -> None:
         ran.append(arguments)
 
-    many = foreign_tool("many", {"type": "object"}, wide)
+    many = foreign_tool("many", {"type": "object", "additionalProperties": True}, wide)
 
     async def agent(ctx: Context) -> str:
         with pytest.raises(InvalidArguments, match="bytes are more than an entry holds"):
@@ -421,10 +421,10 @@ async def test_what_is_more_than_an_entry_holds_is_refused_and_nothing_runs(worl
 
 
 async def test_an_argument_that_no_policy_could_name_is_refused(world: World) -> None:
-    many = foreign_tool("many", {"type": "object"}, _nothing)
+    many = foreign_tool("many", {"type": "object", "additionalProperties": True}, _nothing)
 
     async def agent(ctx: Context) -> str:
-        for name in ("\U0001f600", "\uffff", "a/b", "", "a" * 200):
+        for name in (" a", "\uffff", "a/b", "", "a" * 200):
             with pytest.raises(InvalidArguments, match="name"):
                 await ctx.call(many, **{name: 1})
         return "refused"

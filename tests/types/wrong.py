@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
-from remit import Context, Invocation, tool
+from remit import Context, Invocation, foreign_tool, tool
 
 
 @tool
@@ -21,6 +22,10 @@ def plain(what: str) -> str:
     return what
 
 
+async def far(invocation: Invocation, arguments: dict[str, Any]) -> str:
+    return "x"
+
+
 async def agent(ctx: Context) -> None:
     await ctx.call(pay, iban="NL1", amount="x")  # E: arg-type
     await ctx.call(pay, iban=1, amount=Decimal(1))  # E: arg-type
@@ -32,3 +37,9 @@ async def agent(ctx: Context) -> None:
     (await ctx.call(pay, iban="NL1", amount=Decimal(1))).upper()  # E: attr-defined
     (await ctx.call(book, what="x")).bit_length()  # E: attr-defined
     tool(effcet="read")  # E: call-overload
+    tool(effect="raed")  # E: call-overload
+    tool(repeat="twice")  # E: call-overload
+    foreign_tool("far", {"type": "object"}, far, effect="raed")  # E: arg-type
+    pay("NL1", Decimal(1))  # E: operator
+    name: int = "what follows a call of a tool is looked at"  # E: assignment
+    print(name)

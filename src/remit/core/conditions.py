@@ -22,10 +22,10 @@ from typing import Final, NamedTuple
 from remit.core.cel.choices import impossible
 from remit.core.cel.compiler import compile_tree
 from remit.core.cel.conversions import show_float
-from remit.core.cel.dialect import Names
+from remit.core.cel.dialect import Names, place
 from remit.core.cel.guards import Guards
 from remit.core.cel.interpret import Interpreter, as_error, truth
-from remit.core.cel.problems import Translator, place, problem
+from remit.core.cel.problems import Translator, problem
 from remit.core.cel.resolve import Refused, Resolver, strict
 from remit.core.cel.shapes import shape_of_schema
 from remit.core.cel.syntax import Decoder
@@ -232,19 +232,21 @@ def compile_expression(source: str, environment: Environment) -> Expression:
 
 
 def _load(source: str, environment: Environment, *, boolean: bool) -> Node:
-    names = environment._names
     if not isinstance(source, str) or not source.strip():
         raise ConditionError((problem("", 0, 0, "empty condition" if boolean else "empty expression"),))
     if len(source) > SOURCE_MAX:
         message = f"longer than the {SOURCE_MAX:,} characters a condition may have"
         raise ConditionError((problem("", 0, 0, message, "split it into several rules"),))
+    reading = environment._names.reading(source)
+    names = reading.names
     try:
-        found, tree = names.check(source)
+        found, tree = reading.check()
     except (RuntimeError, ValueError, TypeError) as error:
         translator = Translator(source, list(names.shapes), names.messages, names.paths)
         raise ConditionError(tuple(translator.problems(str(error)))) from None
     try:
-        node = strict(Resolver(names.shapes, environment._constants).resolve(environment._decoder.decode(tree)))
+        resolver = Resolver(names.shapes, environment._constants, names=reading.fields, indexes=reading.indexes)
+        node = strict(resolver.resolve(environment._decoder.decode(tree)))
     except Refused as error:
         raise ConditionError((problem(source, *place(source, error.at), error.message, error.hint),)) from None
     guards = Guards(boolean=boolean)

@@ -109,7 +109,7 @@ class Lineage:
         for name, value in args.items():
             for steps, leaf in parts_of(tool, name, value, VALUE_LEAVES_MAX):
                 origin = Origin(endorsed=True) if name in by_people else self.origin(tool, name, steps, leaf)
-                if not origin.vouched and (reading or name in tool.authority or name not in tool.content):
+                if not origin.vouched and (reading or tool.is_authority(name) or not tool.is_content(name)):
                     chosen = False
                 if not origin.vouched and not origin.constant:
                     sent.append((name, leaf, origin.labels or PESSIMISTIC))

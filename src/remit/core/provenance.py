@@ -41,10 +41,12 @@ ROOTS: Final = ("provenance", "authority", "content")
 
 def root_types(tool: ToolSpec) -> dict[str, JsonSchema]:
     """Returns the types of `provenance`, `authority` and `content` for conditions on a tool."""
-    names = tuple(tool.normal.get("properties", ()))
-    closed = _record(**dict.fromkeys(names, _LEAF))
+    names = tool.names
+    row: dict[str, Any] = {**_record(), "properties": dict.fromkeys(names, _LEAF), "required": list(names)}
+    if tool.is_open:
+        row["additionalProperties"] = _LEAF
     return {
-        "provenance": closed if names else {"type": "object", "additionalProperties": _LEAF},
+        "provenance": row if names else {"type": "object", "additionalProperties": _LEAF},
         "authority": _LEAVES,
         "content": _LEAVES,
     }
@@ -77,16 +79,16 @@ def flow_of(
             origin = lineage.origin(tool, name, steps, before.get(steps, leaf))
             if name in edited:
                 origin = _by_reviewer(origin, edited[name])
-            if name in tool.authority and isinstance(leaf, str) and leaf.strip():
+            if tool.is_authority(name) and isinstance(leaf, str) and leaf.strip():
                 recipients.append(leaf)
-            found = _identifiers(lineage, leaf, tool.effect) if isinstance(leaf, str) and name in tool.content else []
+            found = _identifiers(lineage, leaf, tool.effect) if isinstance(leaf, str) and tool.is_content(name) else []
             rows.append(_row(name, steps, leaf, origin, found))
-        if name in tool.authority:
+        if tool.is_authority(name):
             authority += rows
-        if name in tool.content:
+        if tool.is_content(name):
             content += rows
         provenance[name] = _together(name, rows)
-    for name in tool.normal.get("properties", ()):
+    for name in tool.names:
         provenance.setdefault(name, _together(name, []))
     entitled = {label: _Readers(who) for label, who in (readers or {}).items()}
     # Where some of them are addresses those are who reads it; an amount beside them reads nothing.

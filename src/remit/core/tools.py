@@ -15,18 +15,25 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from remit.core.canonical import canonical, digest, digest_bytes
 from remit.core.entries import CallRecord
 from remit.core.labels import ResultLabels
+from remit.core.schemas import Document, names_of
 from remit.errors import ToolError
 
 JsonSchema = Mapping[str, Any]
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
-ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+ARGUMENT_MAX = 128
+"""Characters of an argument's name."""
 LABEL = re.compile(r"[a-z][a-z0-9_.:-]{0,63}")
+
+
+def is_argument(name: str) -> bool:
+    """Whether an argument may have this name: `args["user-id"]` must be readable in a policy and in a review."""
+    return 0 < len(name) <= ARGUMENT_MAX and name.isprintable() and name == name.strip() and not {*name} & {"/", "~"}
 
 
 class Effect(StrEnum):
@@ -52,6 +59,12 @@ class Repeat(StrEnum):
     """The same as once, if it is given the same idempotency key."""
     ONCE = "once"
     """Something else. It is never run again by guess."""
+
+
+EffectName = Literal["read", "fetch", "write", "send", "commit", "destroy"]
+"""How `effect` is written as text: the values of `Effect`."""
+RepeatName = Literal["idempotent", "keyed", "once"]
+"""How `repeat` is written as text: the values of `Repeat`."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +104,12 @@ class ToolSpec:
         place = f"tool `{self.name}`"
         if not NAME.fullmatch(self.name):
             raise ToolError(f"{place}: a name is letters, digits, `_`, `-` and `.`, at most 128, no digit first")
-        known = tuple(self.normal.get("properties", ()))
+        known = self.names
         for name in known:
-            if not ARGUMENT.fullmatch(name):
+            if not is_argument(name):
                 raise ToolError(
-                    f"{place}: the argument `{name}` can't be named in a policy: use letters, digits and `_`"
+                    f"{place}: the argument {name!a} can't be named in a policy: use 1 to {ARGUMENT_MAX} characters"
+                    " that can be printed, without `/` and `~`, and without blanks at the ends"
                 )
         for kind, names in (("authority", self.authority), ("content", self.content)):
             for name in names:
@@ -157,6 +171,28 @@ class ToolSpec:
             raise ToolError(f"not a tool's spec: {type(error).__name__}: {error}") from error
 
     @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of the arguments that its schema names, in the schema's order."""
+        return names_of(self.normal)
+
+    @cached_property
+    def is_open(self) -> bool:
+        """Whether its schema says that there may be arguments that it does not name."""
+        return any(
+            schema.get(key, False) is not False
+            for schema in Document(self.normal).in_place(self.normal)
+            for key in ("additionalProperties", "unevaluatedProperties", "patternProperties")
+        )
+
+    def is_authority(self, name: str) -> bool:
+        """Whether an argument says who, where or what; one that the schema does not name does."""
+        return name in self.authority or name not in self.names
+
+    def is_content(self, name: str) -> bool:
+        """Whether an argument's data leaves; that of one that the schema does not name does."""
+        return name in self.content or name not in self.names
+
+    @cached_property
     def seen(self) -> Mapping[str, object]:
         """What conditions see of it."""
         return {
@@ -182,7 +218,11 @@ class ToolSpec:
     def decimals(self) -> tuple[str, ...]:
         """Names of the arguments that are decimals, written as strings."""
         properties = self.normal.get("properties", {})
-        return tuple(name for name, schema in properties.items() if schema.get("format") == "decimal")
+        return tuple(
+            name
+            for name, schema in properties.items()
+            if isinstance(schema, Mapping) and schema.get("format") == "decimal"
+        )
 
     @cached_property
     def result_labels(self) -> tuple[str, ...]:

@@ -15,16 +15,16 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Concatenate, Final, Generic, NoReturn, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, Protocol, TypeVar, overload
 
-import jsonschema
-import jsonschema_rs
 import pydantic
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import PydanticSerializationError, core_schema, to_jsonable_python
 
 from remit.core.canonical import canonical, plain
-from remit.core.tools import ARGUMENT, Effect, JsonSchema, Repeat, ToolSpec
+from remit.core.foreign import ForeignArguments
+from remit.core.schemas import names_of
+from remit.core.tools import Effect, EffectName, JsonSchema, Repeat, RepeatName, ToolSpec
 from remit.errors import InvalidArguments, NotCanonical, ToolError
 
 P = ParamSpec("P")
@@ -64,6 +64,16 @@ class Schemas(GenerateJsonSchema):
         """Writes `format: decimal`; conditions compare such a field as the exact number it is."""
         return {"type": "string", "format": "decimal"}
 
+    def field_is_required(
+        self,
+        field: core_schema.ModelField | core_schema.DataclassField | core_schema.TypedDictField,
+        total: bool,
+    ) -> bool:
+        """Whether a field is always there. What is written has every field of a model, defaults included."""
+        if self.mode == "serialization" and field["type"] != "typed-dict-field":
+            return not field.get("serialization_exclude")
+        return super().field_is_required(field, total)
+
 
 class Arguments:
     """Validates a tool's arguments: `normalise` to plain JSON, `bind` to what the function takes."""
@@ -92,36 +102,6 @@ class Arguments:
         """Returns normalised arguments as the Python values that the function takes."""
         model = self._model.model_validate_json(canonical(arguments), strict=True)
         return {name: getattr(model, field) for name, field in self._names}
-
-
-class ForeignArguments:
-    """Validates arguments against a JSON Schema that somebody else wrote."""
-
-    def __init__(self, schema: JsonSchema, tool: str) -> None:
-        try:
-            self._valid = jsonschema_rs.validator_for(dict(schema), offline=True)  # a `$ref` fetches nothing
-        except ValueError as error:
-            words = str(error).splitlines()[0]
-            raise ToolError(f"tool `{tool}`: its schema can't be used: {words}") from error
-        self._schema = schema
-        self._tool = tool
-
-    def normalise(self, arguments: Mapping[str, object]) -> dict[str, object]:
-        """Returns the arguments as JSON values. Raises InvalidArguments."""
-        for name in arguments:
-            if not ARGUMENT.fullmatch(name):
-                raise InvalidArguments(f"tool `{self._tool}`: no policy could name an argument `{name[:80]!a}`")
-        value: dict[str, object] = plain(_as_json(arguments, self._tool))
-        if not self._valid.is_valid(value):
-            checker = jsonschema.Draft202012Validator(self._schema)
-            errors = sorted(checker.iter_errors(value), key=lambda error: error.json_path)
-            words = "; ".join(f"`{error.json_path}`: {error.message}" for error in errors[:5])
-            raise InvalidArguments(f"tool `{self._tool}`: {words or 'the arguments do not fit its schema'}")
-        return value
-
-    def bind(self, arguments: Mapping[str, object]) -> dict[str, object]:
-        """Returns the arguments: a foreign tool takes plain JSON."""
-        return dict(arguments)
 
 
 class Results(Generic[R]):
@@ -159,6 +139,7 @@ class Tool(Generic[P, R]):
         wants_invocation: bool,
         probe: Callable[..., Any] | None = None,
         secrets: tuple[str, ...] = (),
+        retry_on: tuple[type[Exception], ...] = (),
     ) -> None:
         self.spec = spec
         self.function = function
@@ -169,6 +150,8 @@ class Tool(Generic[P, R]):
         self.probe = probe
         self.secrets = secrets
         """Names of the secrets that its `Invocation` brings."""
+        self.retry_on = retry_on
+        """Exceptions after which it is tried again, beside `TimeoutError`, `ConnectionError` and `Transient`."""
         self.__doc__ = spec.description
 
     @property
@@ -176,12 +159,14 @@ class Tool(Generic[P, R]):
         """The name that agents and policies use."""
         return self.spec.name
 
-    def __call__(self, *args: object, **kwargs: object) -> NoReturn:
-        """Refuses: a tool runs through the gate or not at all."""
-        raise ToolError(
-            f"tool `{self.name}` can't be called: use `await ctx.call({self.name}, ...)` in an agent"
-            f" (or `{self.name}.function(...)` in a unit test of the function itself)"
-        )
+    if not TYPE_CHECKING:  # to a type checker a tool is nothing that can be called: it flags the call, and reads on
+
+        def __call__(self, *args: object, **kwargs: object) -> None:
+            """Refuses: a tool runs through the gate or not at all. Raises ToolError."""
+            raise ToolError(
+                f"tool `{self.name}` can't be called: use `await ctx.call({self.name}, ...)` in an agent"
+                f" (or `{self.name}.function(...)` in a unit test of the function itself)"
+            )
 
     def __repr__(self) -> str:
         return f"<Tool {self.name} {self.spec.effect}/{self.spec.repeat}>"
@@ -199,31 +184,92 @@ def tool(function: Callable[P, R], /) -> Tool[P, R]: ...
 def tool(
     *,
     name: str | None = None,
-    effect: Effect | str = Effect.DESTROY,
-    repeat: Repeat | str = Repeat.ONCE,
+    effect: Effect | EffectName = Effect.DESTROY,
+    repeat: Repeat | RepeatName = Repeat.ONCE,
     authority: Iterable[str] | None = None,
     content: Iterable[str] | None = None,
     labels: Mapping[str, Iterable[str]] | None = None,
     timeout: float = 60.0,
     attempts: int = 1,
+    retry_on: Iterable[type[Exception]] = (),
     cost: Decimal | int = 0,
     tags: Iterable[str] = (),
     probe: Callable[..., Any] | None = None,
     secrets: Iterable[str] = (),
 ) -> _Decorator: ...
-def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+def tool(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    effect: Effect | EffectName = Effect.DESTROY,
+    repeat: Repeat | RepeatName = Repeat.ONCE,
+    authority: Iterable[str] | None = None,
+    content: Iterable[str] | None = None,
+    labels: Mapping[str, Iterable[str]] | None = None,
+    timeout: float = 60.0,
+    attempts: int = 1,
+    retry_on: Iterable[type[Exception]] = (),
+    cost: Decimal | int = 0,
+    tags: Iterable[str] = (),
+    probe: Callable[..., Any] | None = None,
+    secrets: Iterable[str] = (),
+) -> Any:
     """Makes a tool of a typed function, sync or async; a sync one runs in a thread.
 
-    Arguments that are not given have the pessimistic value (see `ToolSpec`). A first parameter annotated
-    `Invocation` is filled in by Remit and is not an argument. `secrets` are names: the values come with the
-    invocation, from where the runtime keeps them.
+    What isn't given has the pessimistic value: it destroys, may run once, all its arguments carry authority and
+    content, and its result is untrusted and private. A first parameter annotated `Invocation` is filled in by Remit
+    and is not an argument.
+
+    Args:
+        name: what agents and policies call it; the function's own name if not given.
+        effect: what running it does to the world: `read`, `fetch` (a read whose arguments leave, such as a URL),
+            `write`, `send` (data leaves to others), `commit` (binds the principal), `destroy`.
+        repeat: what running it twice does: `idempotent` the same as once, `keyed` the same as once if it is given the
+            same key, `once` something else.
+        authority: names of the arguments that say who, where or what; all of them if not given.
+        content: names of the arguments whose data leaves; all of them if not given.
+        labels: labels of the result, by JSON pointer into it (`""` is all of it); `untrusted` and `private` for all of
+            it if not given.
+        timeout: seconds that one attempt may take, at most a day.
+        attempts: how often it may be tried; more than 1 needs `repeat` to be `idempotent` or `keyed`.
+        retry_on: exception types after which it is tried again, where `attempts` is more than 1, beside `TimeoutError`,
+            `ConnectionError` and `remit.Transient`. Anything else that it raises is its failure.
+        cost: what one call costs, in the unit of your budgets; conditions see the sum as `spent.cost`.
+        tags: words of your own, for conditions: `"mail" in tool.tags`.
+        probe: a function of the same parameters that says whether the call with this key has happened: its result, or
+            `remit.NOT_DONE`.
+        secrets: names of secrets, such as `BANK_TOKEN`. Their values come with the invocation, from where the runtime
+            keeps them; they are never arguments.
 
     Raises:
         ToolError: a parameter or the result has no annotation or no JSON form, or an option doesn't fit.
     """
+    options = _Options(
+        effect=effect, repeat=repeat, authority=authority, content=content, labels=labels, timeout=timeout,
+        attempts=attempts, retry_on=retry_on, cost=cost, tags=tags, probe=probe, secrets=secrets,
+    )  # fmt: skip
     if function is not None:
-        return _make(function)
-    return lambda function: _make(function, **options)
+        return _make(function, name, options)
+    return lambda function: _make(function, name, options)
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """What `tool` and `foreign_tool` were given; see there."""
+
+    effect: Effect | EffectName
+    repeat: Repeat | RepeatName
+    authority: Iterable[str] | None
+    content: Iterable[str] | None
+    labels: Mapping[str, Iterable[str]] | None
+    timeout: float
+    attempts: int
+    retry_on: Iterable[type[Exception]]
+    cost: Decimal | int
+    tags: Iterable[str]
+    probe: Callable[..., Any] | None
+    secrets: Iterable[str]
 
 
 class _Decorator(Protocol):
@@ -246,33 +292,71 @@ def foreign_tool(
     *,
     description: str = "",
     result: JsonSchema | None = None,
-    **options: Any,
+    effect: Effect | EffectName = Effect.DESTROY,
+    repeat: Repeat | RepeatName = Repeat.ONCE,
+    authority: Iterable[str] | None = None,
+    content: Iterable[str] | None = None,
+    labels: Mapping[str, Iterable[str]] | None = None,
+    timeout: float = 60.0,
+    attempts: int = 1,
+    retry_on: Iterable[type[Exception]] = (),
+    cost: Decimal | int = 0,
+    tags: Iterable[str] = (),
+    probe: Callable[..., Any] | None = None,
+    secrets: Iterable[str] = (),
 ) -> Tool[..., Any]:
     """Makes a tool of an async function and a JSON Schema of its arguments that somebody else wrote.
 
+    Arguments that the schema does not name are refused, at any depth, unless it says `additionalProperties` (or
+    `patternProperties`, `unevaluatedProperties`); then they carry authority and content. Declared defaults are filled
+    in before the call is decided.
+
+    Args:
+        name: what agents and policies call it.
+        schema: JSON Schema of an object, of draft 4, 6, 7, 2019-09 or 2020-12 as `$schema` says; 2020-12 if it doesn't.
+        function: takes the `Invocation` and the arguments as one dict of JSON values.
+        description: what the tool does.
+        result: JSON Schema of its result: what conditions and reviewers may count on.
+        effect: what running it does to the world: `read`, `fetch` (a read whose arguments leave, such as a URL),
+            `write`, `send` (data leaves to others), `commit` (binds the principal), `destroy`.
+        repeat: what running it twice does: `idempotent` the same as once, `keyed` the same as once if it is given the
+            same key, `once` something else.
+        authority: names of the arguments that say who, where or what; all of them if not given.
+        content: names of the arguments whose data leaves; all of them if not given.
+        labels: labels of the result, by JSON pointer into it (`""` is all of it); `untrusted` and `private` for all of
+            it if not given.
+        timeout: seconds that one attempt may take, at most a day.
+        attempts: how often it may be tried; more than 1 needs `repeat` to be `idempotent` or `keyed`.
+        retry_on: exception types after which it is tried again, where `attempts` is more than 1, beside `TimeoutError`,
+            `ConnectionError` and `remit.Transient`. Anything else that it raises is its failure.
+        cost: what one call costs, in the unit of your budgets; conditions see the sum as `spent.cost`.
+        tags: words of your own, for conditions: `"mail" in tool.tags`.
+        probe: an async function of the same parameters that says whether the call with this key has happened: its
+            result, or `remit.NOT_DONE`.
+        secrets: names of secrets, such as `BANK_TOKEN`. Their values come with the invocation, from where the runtime
+            keeps them; they are never arguments.
+
     Raises:
-        ToolError: the schema is not a valid draft 2020-12 schema of an object, or an option doesn't fit.
+        ToolError: the schema is no JSON Schema of an object, is of an unknown draft, refers to another document, has a
+            default that doesn't fit it, or an option doesn't fit.
     """
-    try:
-        jsonschema.Draft202012Validator.check_schema(dict(schema))
-    except jsonschema.SchemaError as error:
-        raise ToolError(
-            f"tool `{name}`: its schema is not a JSON Schema: `{error.json_path}`: {error.message}"
-        ) from error
+    options = _Options(
+        effect=effect, repeat=repeat, authority=authority, content=content, labels=labels, timeout=timeout,
+        attempts=attempts, retry_on=retry_on, cost=cost, tags=tags, probe=probe, secrets=secrets,
+    )  # fmt: skip
     if schema.get("type") != "object":
         raise ToolError(f"tool `{name}`: its schema must say `type: object`: arguments have names")
-    secrets = _secrets(name, options.pop("secrets", ()), wants=True)
-    spec = _spec(name, description, schema, schema, result or {}, options)
+    arguments = ForeignArguments(schema, name)
     adapter: Results[Any] = Results(Any)
-    probe = options.get("probe")
     return Tool(
-        spec,
+        _spec(name, description, schema, arguments.normal, result or {}, options),
         _by_keyword(function),
-        ForeignArguments(schema, name),
+        arguments,
         adapter,
         wants_invocation=True,
         probe=_by_keyword(probe) if probe is not None else None,
-        secrets=secrets,
+        secrets=_secrets(name, secrets, wants=True),
+        retry_on=_retried(name, options),
     )
 
 
@@ -285,12 +369,12 @@ def _by_keyword(function: Callable[[Invocation, dict[str, Any]], Awaitable[Any]]
     return run
 
 
-def _make(function: Callable[..., Any], **options: Any) -> Tool[..., Any]:
-    name = options.pop("name", None) or function.__name__
+def _make(function: Callable[..., Any], name: str | None, options: _Options) -> Tool[..., Any]:
+    name = name or function.__name__
     signature = signature_of(function, f"tool `{name}`")
     parameters = list(signature.parameters.values())
     wants = bool(parameters) and parameters[0].annotation is Invocation
-    secrets = _secrets(name, options.pop("secrets", ()), wants=wants)
+    secrets = _secrets(name, options.secrets, wants=wants)
     model = _model(name, parameters[1:] if wants else parameters)
     try:
         arguments = model.model_json_schema(schema_generator=Schemas)
@@ -300,8 +384,10 @@ def _make(function: Callable[..., Any], **options: Any) -> Tool[..., Any]:
         raise ToolError(f"tool `{name}`: no JSON Schema can be made of its signature: {error}") from error
     description = inspect.cleandoc(function.__doc__ or "")
     spec = _spec(name, description, arguments, normal, results.schema, options)
-    probe = options.get("probe")
-    return Tool(spec, function, Arguments(model, name), results, wants_invocation=wants, probe=probe, secrets=secrets)
+    return Tool(
+        spec, function, Arguments(model, name), results, wants_invocation=wants, probe=options.probe, secrets=secrets,
+        retry_on=_retried(name, options),
+    )  # fmt: skip
 
 
 def _secrets(tool: str, names: Iterable[str], *, wants: bool) -> tuple[str, ...]:
@@ -317,22 +403,34 @@ def _secrets(tool: str, names: Iterable[str], *, wants: bool) -> tuple[str, ...]
     return found
 
 
-def _spec(
-    name: str, description: str, arguments: JsonSchema, normal: JsonSchema, result: JsonSchema, options: dict[str, Any]
-) -> ToolSpec:
-    chosen = dict(options)
-    names = tuple(normal.get("properties", ()))
+def _retried(tool: str, options: _Options) -> tuple[type[Exception], ...]:
     try:
-        for key in ("authority", "content"):
-            chosen[key] = names if chosen.get(key) is None else _texts(chosen[key])
-        labels = chosen.pop("labels", None)
-        if labels is not None:
-            chosen["labels"] = {pointer: _texts(marks) for pointer, marks in labels.items()}
-        chosen["effect"] = Effect(chosen.get("effect", Effect.DESTROY))
-        chosen["repeat"] = Repeat(chosen.get("repeat", Repeat.ONCE))
-        chosen["cost"] = Decimal(chosen.get("cost", 0))
-        chosen["tags"] = _texts(chosen.get("tags", ()))
-        chosen["probe"] = chosen.get("probe") is not None
+        found = tuple(options.retry_on)
+    except TypeError as error:
+        raise ToolError(f"tool `{tool}`: retry_on: `{options.retry_on}` must be a list of exception types") from error
+    for one in found:
+        if not (isinstance(one, type) and issubclass(one, Exception)):
+            raise ToolError(f"tool `{tool}`: retry_on: `{one}` is no exception type: `retry_on=[OSError]`")
+    if found and options.attempts == 1:
+        raise ToolError(f"tool `{tool}`: retry_on, but it is tried once: say `attempts=3`")
+    return found
+
+
+def _spec(
+    name: str, description: str, arguments: JsonSchema, normal: JsonSchema, result: JsonSchema, options: _Options
+) -> ToolSpec:
+    names = names_of(normal)
+    chosen: dict[str, Any] = {"timeout": options.timeout, "attempts": options.attempts}
+    try:
+        for key, said in (("authority", options.authority), ("content", options.content)):
+            chosen[key] = names if said is None else _texts(said)
+        if options.labels is not None:
+            chosen["labels"] = {pointer: _texts(marks) for pointer, marks in options.labels.items()}
+        chosen["effect"] = Effect(options.effect)
+        chosen["repeat"] = Repeat(options.repeat)
+        chosen["cost"] = Decimal(options.cost)
+        chosen["tags"] = _texts(options.tags)
+        chosen["probe"] = options.probe is not None
         return ToolSpec(name=name, description=description, arguments=arguments, normal=normal, result=result, **chosen)
     except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise ToolError(f"tool `{name}`: {error or type(error).__name__}") from error

@@ -94,7 +94,7 @@ class _Making:
         properties = schema.get("properties", {})
         given = {**_defaults(self._spec.arguments.get("properties", {})), **self._given.get("args", {})}
         for name in given:
-            if name not in properties and properties:
+            if name not in self._spec.names and self._spec.names and not self._spec.is_open:
                 self._bad(
                     ("args", name), f"tool `{self._spec.name}` has no argument `{name}`", suggest(name, properties)
                 )
@@ -104,7 +104,8 @@ class _Making:
 
     def _fits(self, path: tuple[str, ...], value: object, schema: Mapping[str, Any]) -> None:
         for error in jsonschema_rs.validator_for(dict(schema), offline=True).iter_errors(value):
-            if "additional properties" in error.message.lower() and path == ("args",):
+            unnamed = error.message.lower().startswith(("additional properties", "unevaluated properties"))
+            if unnamed and path == ("args",) and not error.instance_path and self._spec.names:
                 continue  # told with a hint
             self._bad((*path, *error.instance_path), error.message.replace('"', "`"))
 
@@ -220,7 +221,10 @@ class _Making:
         """Where each argument came from: what a case doesn't say of one is the principal's own word."""
         leaf = self._types["authority"]["items"]
         given = self._given.get("provenance", {})
-        names = tuple(self._spec.normal.get("properties", self._given.get("args", {})))
+        asked = self._given.get("args", {})
+        names = tuple(
+            dict.fromkeys((*self._spec.names, *(asked if self._spec.is_open or not self._spec.names else ())))
+        )
         for name in given:
             if name not in names:
                 self._bad(("provenance", name), f"there is no argument `{name}`", suggest(name, names))
@@ -228,9 +232,9 @@ class _Making:
         for name, row in rows.items():
             self._fits(("provenance", name), row, leaf)
         flow: dict[str, Any] = {"provenance": rows}
-        for root, arguments in (("authority", self._spec.authority), ("content", self._spec.content)):
+        for root, is_one in (("authority", self._spec.is_authority), ("content", self._spec.is_content)):
             said = self._given.get(root)
-            found = [rows[name] for name in rows if name in arguments] if said is None else plain_yaml(said)
+            found = [rows[name] for name in rows if is_one(name)] if said is None else plain_yaml(said)
             self._fits((root,), found, self._types[root])
             flow[root] = found
         return flow

@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from remit.core.canonical import canonical, plain
 from remit.core.facts import root_types
+from remit.core.foreign import ForeignArguments
 from remit.core.policy import PolicySet, load_policies
 from remit.core.tools import Effect, JsonSchema, Repeat, ToolSpec
 from remit.core.yamlmodels import checked
@@ -166,10 +167,11 @@ def _spec(name: str, said: ToolText) -> ToolSpec:
         "required": [argument for argument in said.arguments if argument not in said.optional],
         "additionalProperties": False,
     }
+    normal = ForeignArguments(schema, name).normal
     authority = tuple(said.arguments) if said.authority is None else tuple(said.authority)
     labels = {pointer: tuple(labels) for pointer, labels in said.labels.items()}
     return ToolSpec(
-        name, said.description, schema, schema, said.result, said.effect, said.repeat, authority,
+        name, said.description, schema, normal, said.result, said.effect, said.repeat, authority,
         tuple(said.content), labels, cost=Decimal(said.cost), tags=tuple(said.tags),
     )  # fmt: skip
 

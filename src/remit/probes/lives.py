@@ -23,6 +23,7 @@ from sqlalchemy import Engine, event
 
 from remit.core.entries import GrantUsed, ReviewRuled
 from remit.core.graph import Graph
+from remit.core.tools import Repeat
 from remit.core.typed import Invocation, tool
 from remit.probes.ground import DESK, YES, Ground, graph_of, paying
 from remit.probes.pens import Pen
@@ -69,7 +70,7 @@ def graph_for(folder: Path, repeat: str, deadly: bool, calls: int = 1) -> Graph:
             os.kill(os.getpid(), signal.SIGKILL)
         return f"paid {what} {amount}"
 
-    act = tool(name="pay", effect="commit", repeat=repeat, labels={})(pay)
+    act = tool(name="pay", effect="commit", repeat=Repeat(repeat), labels={})(pay)
     if calls == 1:
         return paying(act, what="rent", amount=7)
 

@@ -287,12 +287,13 @@ class Context:
 
 
 def _by_name(tool: Tool[..., Any], args: tuple[object, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Names positional arguments. One too many, or one given twice, gets a name that no tool has.
+    """Names positional arguments. One too many, or one given twice, gets a name that no tool can have: one that
+    ends in a blank.
 
     So it is refused where every call is, and the refusal is in the journal.
     """
-    names = [*tool.spec.normal.get("properties", ()), *(f"positional argument {n + 1}" for n in range(len(args)))]
+    names = [*tool.spec.names, *(f"positional argument {n + 1} " for n in range(len(args)))]
     named = dict(kwargs)
     for name, value in zip(names, args, strict=False):
-        named[f"{name}, given twice" if name in kwargs else name] = value
+        named[f"{name}, given twice " if name in kwargs else name] = value
     return named

@@ -76,7 +76,7 @@ class Invoker:
                 raise _Unfit(f"what it returned does not fit its result type: {error}") from error
 
         try:
-            data = await (self._tries(tool.spec.attempts)(once) if tool.spec.attempts > 1 else once())
+            data = await (self._tries(tool)(once) if tool.spec.attempts > 1 else once())
         except Exception as error:  # noqa: BLE001 - a tool may raise anything; whatever it is, it is journaled
             self._tell("tool failed", tool, error)
             return Invoked(
@@ -135,11 +135,11 @@ class Invoker:
                 return await in_task_of_its_own(f"tool {tool.name}", partial(belonging_to, None, call), limit)
             return await in_thread_to_its_end(call, limit)
 
-    def _tries(self, attempts: int) -> tenacity.AsyncRetrying:
+    def _tries(self, tool: Tool[..., Any]) -> tenacity.AsyncRetrying:
         return tenacity.AsyncRetrying(
-            stop=tenacity.stop_after_attempt(attempts),
+            stop=tenacity.stop_after_attempt(tool.spec.attempts),
             wait=tenacity.wait_exponential(multiplier=0.1, max=10),
-            retry=tenacity.retry_if_exception_type(_AGAIN),
+            retry=tenacity.retry_if_exception_type((*_AGAIN, *tool.retry_on)),
             sleep=self._ambient.sleep,
             reraise=True,
         )

@@ -10,9 +10,9 @@ import msgspec
 
 from remit.core.canonical import canonical, plain
 from remit.core.entries import CallRecord, Commitment, is_committed
+from remit.core.foreign import ForeignArguments
 from remit.core.reviews import ReviewState
 from remit.core.tools import JsonSchema, ToolSpec, call_digest
-from remit.core.typed import ForeignArguments
 from remit.errors import BadInput, InvalidArguments, Tampered
 from remit.runtime.load import load_run
 from remit.store.journal import Journal
@@ -117,7 +117,7 @@ async def tool_of(journal: Journal, record: CallRecord) -> ToolSpec:
 
 def _check(schema: JsonSchema, value: Mapping[str, object], spec: ToolSpec) -> None:
     try:
-        ForeignArguments(schema, spec.name).normalise(value)
+        ForeignArguments(schema, spec.name, as_it_is=True).normalise(value)
     except InvalidArguments as error:
         raise BadInput(str(error)) from error
     for name in spec.decimals:

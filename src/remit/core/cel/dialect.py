@@ -19,11 +19,14 @@ from google.protobuf import (
     wrappers_pb2,
 )
 
+from remit.core.cel.indexes import aliased, can_be_selected, indexed, selected
 from remit.core.cel.library import declarations
-from remit.core.cel.shapes import CONTAINERS, Kind, Shape
+from remit.core.cel.shapes import CONTAINERS, Kind, Shape, has_open, opened
+from remit.core.cel.unparse import selection
 
 PACKAGE: Final = "remit_condition"
-NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+COMPLAINT_FIELD: Final = re.compile(r"undefined field '(z[0-9a-z]{2})'")
+EXTENDED_MAX: Final = 32  # environments with undeclared names that are kept
 TYPES: Final = frozenset(
     [
         "bool",
@@ -111,7 +114,8 @@ def overloads(name: str, pairs: list[tuple[str, str]]) -> Iterator[str]:
 class Messages:
     """Makes protobuf messages of object shapes, so that the checker refuses a field that isn't there."""
 
-    def __init__(self) -> None:
+    def __init__(self, aliases: Mapping[str, str]) -> None:
+        self._aliases = aliases
         self.file = descriptor_pb2.FileDescriptorProto(
             name="remit_condition.proto",
             package=PACKAGE,
@@ -148,10 +152,11 @@ class Messages:
         made.options.deprecated_legacy_json_field_conflicts = True
         number = 0
         for field, inner in shape.fields.items():
-            if NAME.fullmatch(field) is None:
-                continue  # can't be selected by name, so needn't be declared
+            said = self._aliases.get(field, field)
+            if not can_be_selected(said):
+                continue  # there are more of them than aliases
             number = number + 1 if number + 1 not in RESERVED else RESERVED.stop
-            self._field(made, shape, field, number, inner, f"{path}.{field}")
+            self._field(made, shape, said, number, inner, f"{path}{selection(field)}")
         self.file.message_type.append(made)
         return f"{PACKAGE}.{name}"
 
@@ -193,16 +198,34 @@ class Messages:
         added.type = Proto.TYPE_MESSAGE
 
 
+def field_names(shape: Shape) -> Iterator[str]:
+    """The names of all fields of a shape, at any depth."""
+    yield from shape.fields
+    for inner in (*shape.fields.values(), *shape.first, *(() if shape.items is None else (shape.items,))):
+        yield from field_names(inner)
+
+
+def place(source: str, at: int) -> tuple[int, int]:
+    """Line and column, from 1, of an offset."""
+    before = source[: max(at, 0)]
+    return before.count("\n") + 1, len(before) - before.rfind("\n")
+
+
 class Names:
     """The names a condition can see, as the checker has them and as the evaluator has them."""
 
     def __init__(self, shapes: Mapping[str, Shape]) -> None:
         shapes = {name: shape for name, shape in shapes.items() if name not in TYPES}  # a type wins over a root
-        messages = Messages()
+        known = dict.fromkeys(name for shape in shapes.values() for name in field_names(shape))
+        self._aliases = aliased(known, known)
+        self._taken = frozenset(known)
+        messages = Messages(self._aliases)
         signatures = {name: messages.signature(shape, name) for name, shape in shapes.items()}
         self.shapes = dict(shapes)
         self.messages: Mapping[str, Shape] = messages.shapes
         self.paths: Mapping[str, str] = messages.paths
+        self._open = any(has_open(shape) for shape in shapes.values())
+        self._extended: dict[frozenset[str], Names] = {}
         self._config = cel.NewEnvConfigFromYaml(operator_yaml())
         self._pool = messages.pool()
         self._checker = cel.NewEnv(
@@ -211,7 +234,52 @@ class Names:
             variables={name: cel.Type(text) for name, text in signatures.items()},
         )
 
-    def check(self, source: str) -> tuple[str, bytes]:
+    def reading(self, source: str) -> Reading:
+        """How the source is read: an object that may have members that aren't declared has those it is asked for."""
+        found = indexed(source)
+        asked = frozenset(one.name for one in found) if self._open else frozenset()
+        names = self._with(asked - self._taken) if asked - self._taken else self
+        aliases = aliased((*names._aliases, *(one.name for one in found)), names._taken)
+        said = selected(source, found, aliases)
+        return Reading(names, source, said, aliases, {one.opens: one.name for one in found})
+
+    def _with(self, asked: frozenset[str]) -> Names:
+        if asked not in self._extended:
+            if len(self._extended) >= EXTENDED_MAX:
+                self._extended.clear()
+            self._extended[asked] = Names({name: opened(shape, asked) for name, shape in self.shapes.items()})
+        return self._extended[asked]
+
+
+class Reading:
+    """A source as the checker is given it, and the names it is checked with.
+
+    Attributes:
+        fields: what the fields are called, by the alias that the checker was given.
+        indexes: places of indexes by a text that the checker was given as selections.
+    """
+
+    def __init__(
+        self, names: Names, source: str, said: str, aliases: Mapping[str, str], indexes: Mapping[int, str]
+    ) -> None:
+        self.names = names
+        self.fields = {alias: name for name, alias in aliases.items()}
+        self.indexes = indexes
+        self._source = source
+        self._said = said
+
+    def check(self) -> tuple[str, bytes]:
         """The type of the source and its serialized tree; RuntimeError with the checker's complaints."""
-        compiled = self._checker.compile(source)
+        for alias in self.fields:
+            if match := re.search(rf"\b{alias}\b", self._source):
+                line, column = place(self._source, match.start())
+                said = f"undeclared reference to '{alias}' (in container '')"
+                raise RuntimeError(f"ERROR: <input>:{line}:{column}: {said}")
+        try:
+            compiled = self.names._checker.compile(self._said)
+        except RuntimeError as error:
+            said = COMPLAINT_FIELD.sub(
+                lambda match: f"undefined field '{self.fields.get(match[1], match[1])}'", str(error)
+            )
+            raise RuntimeError(said) from None
         return compiled.return_type().name(), compiled.serialize()

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from remit.core.cel.dialect import place
 from remit.core.cel.guards import suggestion
 from remit.core.cel.library import FUNCTIONS
 from remit.core.cel.shapes import Shape
@@ -26,12 +27,6 @@ PLAIN_NAMES: Final[Mapping[str, str]] = {
     "google.protobuf.Duration": "duration",
     "null_type": "null",
 }
-
-
-def place(source: str, at: int) -> tuple[int, int]:
-    """Line and column, from 1, of an offset."""
-    before = source[: max(at, 0)]
-    return before.count("\n") + 1, len(before) - before.rfind("\n")
 
 
 def problem(source: str, line: int, column: int, message: str, hint: str = "") -> Problem:
@@ -87,7 +82,10 @@ class Translator:
             hint = suggestion(match[1], fields) or (
                 f"its fields are {', '.join(fields)}" if 0 < len(fields) <= 12 else ""
             )
-            return f"no field `{match[1]}` in `{self._paths.get(match[2], match[2])}`", hint
+            path = self._paths.get(match[2], match[2])
+            if shape is not None and shape.named(match[1]) is not None:
+                hint = f'one that its schema does not name is `{path}["{match[1]}"]`'
+            return f"no field `{match[1]}` in `{path}`", hint
         if match := OVERLOAD.fullmatch(text):
             return self._overload(match[1], match[2])
         if match := OPERAND.fullmatch(text):
@@ -155,7 +153,7 @@ class Translator:
         ):
             hint = "calculate in one type: write `2.0` for `2`, or convert with `double(...)` or `int(...)`"
         elif name == "_[_]" and given[0].startswith("object"):
-            hint = "select a field with a dot"
+            hint = 'select a field with a dot, or by its name in quotes: `["name"]`'
         elif name in ("_&&_", "_||_", "!_", "_?_:_"):
             hint = "it takes true or false; compare with something"
             hint += ", with brackets round it: `!(a == b)`" if name == "!_" else ""

@@ -5,6 +5,7 @@ condition loads.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from remit.core.cel import syntax
@@ -77,9 +78,23 @@ class Refused(Exception):
 
 
 class Resolver:
-    def __init__(self, roots: Mapping[str, Shape], constants: Mapping[str, object] | None = None) -> None:
+    def __init__(
+        self,
+        roots: Mapping[str, Shape],
+        constants: Mapping[str, object] | None = None,
+        *,
+        names: Mapping[str, str] | None = None,
+        indexes: Mapping[int, str] | None = None,
+    ) -> None:
+        """
+        Args:
+            names: what fields are called whose name the checker was given an alias of.
+            indexes: places where the source has an index by a text, and the checker was given a selection.
+        """
         self._roots = roots
         self._constants = constants or {}
+        self._names = names or {}
+        self._indexes = indexes or {}
         self._scopes: list[tuple[str, Bound]] = []
         self._made = 0
 
@@ -134,11 +149,15 @@ class Resolver:
         return name if path and (name in self._roots or name in TYPES) else ""
 
     def _select(self, raw: syntax.Select) -> Node:
-        if not raw.test_only and (name := self._qualified(raw)):
+        if not raw.test_only and raw.at not in self._indexes and (name := self._qualified(raw)):
             return self._name("." + name, raw.at)
         operand = self.resolve(raw.operand)
+        if raw.field in self._names:
+            raw = replace(raw, field=self._names[raw.field])
         if raw.test_only:
             return Has(raw.at, BOOL, operand, raw.field)
+        if raw.at in self._indexes and operand.shape.kind is not Kind.OBJECT:
+            return index(raw.at, operand, Literal(raw.at, TEXT, raw.field))
         declared = operand.shape
         shape = ANY
         if declared.kind is Kind.OBJECT:
@@ -249,6 +268,8 @@ def kept(node: Node) -> Node:
 
 def index(at: int, operand: Node, key: Node) -> Node:
     key = strict(key)
+    if operand.shape.first and isinstance(key, Literal) and key.value.__class__ is int:
+        return Index(at, operand.shape.at(key.value), operand, key)
     if operand.shape.kind in (Kind.LIST, Kind.MAP):
         return Index(at, operand.shape.item(), operand, key)
     if operand.shape.kind is Kind.OBJECT and isinstance(key, Literal) and isinstance(key.value, str):

@@ -16,9 +16,10 @@ TIMESTAMP: Final = re.compile(
 )
 DURATION_PART: Final = re.compile(r"(\d*)(?:\.(\d*))?(ns|us|ms|s|m|h|d)", re.ASCII)
 ISO_DURATION: Final = re.compile(
-    r"([+-]?)P(?:(\d{1,9})W)?(?:(\d{1,9})D)?(?:T(?=\d)(?:(\d{1,9})H)?(?:(\d{1,9})M)?(?:(\d{1,12})(?:\.(\d{1,9}))?S)?)?",
+    r"([+-]?)P(?:(\d{1,5})Y)?(?:(\d{1,9})W)?(?:(\d{1,9})D)?(?:T(?=\d)(?:(\d{1,9})H)?(?:(\d{1,9})M)?(?:(\d{1,12})(?:\.(\d{1,9}))?S)?)?",
     re.ASCII,
 )
+MONTHS: Final = re.compile(r"[+-]?P(?:\d+Y)?\d+M", re.ASCII)
 OFFSET: Final = re.compile(r"([+-]?)(\d\d):(\d\d)", re.ASCII)
 UNITS: Final[Mapping[str, int]] = MappingProxyType(
     {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": NANOS, "m": 60 * NANOS, "h": 3600 * NANOS, "d": 86_400 * NANOS}
@@ -68,13 +69,17 @@ def parse_duration(text: str) -> Duration:
 
 
 def parse_iso_duration(text: str) -> Duration:
-    """JSON Schema's `format: duration`, of fixed length only: years and months have none."""
+    """JSON Schema's `format: duration` (RFC 3339, appendix A). A year is 365 days, as pydantic writes and reads a
+    `timedelta`; months have no fixed length.
+    """
     match = ISO_DURATION.fullmatch(text)
     if match is None or not any(match.groups()[1:]):
-        raise EvalError(f"`{text[:40]}` is not a duration such as P1DT2H (without years and months)")
-    weeks, days, hours, minutes, seconds = (int(part or 0) for part in match.groups()[1:6])
-    total = ((weeks * 7 + days) * 86_400 + hours * 3600 + minutes * 60 + seconds) * NANOS
-    total += int((match[7] or "0").ljust(9, "0"))
+        if MONTHS.match(text):
+            raise EvalError(f"`{text[:40]}` is not a duration of fixed length: months have none, write days")
+        raise EvalError(f"`{text[:40]}` is not a duration such as P1DT2H")
+    years, weeks, days, hours, minutes, seconds = (int(part or 0) for part in match.groups()[1:7])
+    total = ((years * 365 + weeks * 7 + days) * 86_400 + hours * 3600 + minutes * 60 + seconds) * NANOS
+    total += int((match[8] or "0").ljust(9, "0"))
     return duration(-total if match[1] == "-" else total)
 
 

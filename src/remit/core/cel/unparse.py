@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
+from remit.core.cel.indexes import can_be_selected
 from remit.core.cel.tree import (
     Bound,
     Call,
@@ -53,11 +54,11 @@ def show(node: Node, outer: int = 0) -> str:
         case Root() | Bound():
             return node.name
         case Field():
-            return f"{show(node.operand, 9)}.{node.name}"
+            return f"{show(node.operand, 9)}{_selection(node)}"
         case Index():
             return f"{show(node.operand, 9)}[{show(node.key)}]"
         case Has():
-            return f"has({show(node.operand, 9)}.{node.name})"
+            return f"has({show(node.operand, 9)}{_selection(node)})"
         case Settle() | Widen():
             return show(node.operand, outer)
         case Logic():
@@ -80,6 +81,15 @@ def show(node: Node, outer: int = 0) -> str:
             if node.macro.value == "filter":
                 parts = parts[:2]
             return f"{show(node.range, 9)}.{node.macro.value}({', '.join(parts)})"
+
+
+def _selection(node: Field | Has) -> str:
+    return selection(node.name, undeclared=node.name in node.operand.shape.undeclared)
+
+
+def selection(name: str, *, undeclared: bool = False) -> str:
+    """How a field is selected: `.user`, `["user-id"]`."""
+    return f".{name}" if can_be_selected(name) and not undeclared else f"[{json.dumps(name, ensure_ascii=False)}]"
 
 
 def call(node: Call, outer: int) -> str:
