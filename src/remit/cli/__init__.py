@@ -92,8 +92,8 @@ def main() -> None:
         _complain(str(error))
         code = code_of(error)
     except BrokenPipeError:
-        _discard_output()
-        code = FAILED
+        _discard_output()  # who reads it, such as `head`, has what it wanted
+        code = DONE
     except OSError as error:
         _discard_output()
         place = f"`{error.filename}`" if error.filename else "its output can't be written"
