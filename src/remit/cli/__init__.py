@@ -79,6 +79,7 @@ def cli() -> None:
 def main() -> None:
     """Runs the command line and exits with its code."""
     _open_streams()
+    code: object = DONE
     try:
         code = cli(prog_name="remit", standalone_mode=False)
         sys.stdout.flush()
@@ -93,7 +94,11 @@ def main() -> None:
         code = code_of(error)
     except BrokenPipeError:
         _discard_output()  # who reads it, such as `head`, has what it wanted
-        code = DONE
+    except SystemExit as error:
+        # click ends so where the reader has gone: that is no failure of the command.
+        if not isinstance(error.__context__, BrokenPipeError):
+            raise
+        _discard_output()
     except OSError as error:
         _discard_output()
         place = f"`{error.filename}`" if error.filename else "its output can't be written"

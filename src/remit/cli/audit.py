@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from remit.cli.output import escaped, folded, heading, mark, print_json
+from remit.cli.output import escaped, folded, heading, mark, moment, print_json
 from remit.cli.settings import asynchronous, json_option, keys_option, settings, store_option
+from remit.cli.sources import export_option, source
 from remit.cli.tracing import erase, original, prove, tiles, trace
 from remit.core.notes import VerifierKey
 from remit.errors import BadInput, UnknownId
@@ -21,6 +23,7 @@ from remit.export.select import Selection, select_runs
 from remit.export.withhold import withholding
 from remit.runtime.ambient import System, stamp, user
 from remit.runtime.checkpoints import Checkpoints
+from remit.runtime.erasures import erasure_rows
 from remit.runtime.keys import KeyRing
 from remit.store.journal import Journal
 from remit.store.projections import Projections
@@ -145,10 +148,12 @@ def verify(
     found = check_bundle(Path(bundle), keys=known, held=held, strict=strict, progress=_tick if shown else None)
     if shown:
         click.echo("\r\x1b[K", nl=False, err=True)
-    if as_json:
-        print_json([_row(found)])
-    else:
-        _print(bundle, found)
+    with suppress(BrokenPipeError):  # what it found is its exit code, whether or not somebody reads on
+        if as_json:
+            print_json([_row(found)])
+        else:
+            _print(bundle, found)
+        sys.stdout.flush()
     ctx.exit(0 if found.ok else 1)
 
 
@@ -157,6 +162,26 @@ def _key(text: str) -> VerifierKey:
         return VerifierKey.parse(text)
     except BadInput as error:
         raise BadInput(f"--key takes a public key, written NAME+ID+BASE64: {error}") from error
+
+
+@audit.command()
+@export_option
+@store_option
+@json_option
+@asynchronous
+async def erasures(bundle: str | None, store: str | None, as_json: bool) -> None:
+    """List every erasure: when, by whom, why, and which values."""
+    async with source(store, bundle) as journal:
+        found = await erasure_rows(journal)
+    if as_json:
+        return print_json(found)
+    for row in found:
+        click.echo(f"{moment(row['at'])} by {escaped(row['by'])}: {escaped(row['reason'])}")
+        for place in row["places"]:
+            click.echo(f"  {escaped(place)}")
+    if not found:
+        click.echo("nothing was erased")
+    return None
 
 
 @audit.command("verifier")
