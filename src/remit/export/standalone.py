@@ -1048,10 +1048,12 @@ def main() -> int:
     out = sys.stdout.write
     out(f"{journal.tree.size} entries in {len(journal.heads)} streams, {journal.effects} effects\n")
     absent = f"{len(journal.absent)} values are withheld, {journal.erased} were erased"
-    out(f"{absent}, in {len(journal.erasures)} erasures\n")
+    if journal.absent or journal.erasures:
+        out(f"{absent}, in {len(journal.erasures)} erasures\n")
     for erasure in journal.erasures:
         out(f"erased: {erasure}\n")
-    out(f"{len(journal.grants)} grants\n")
+    if journal.grants:
+        out(f"{len(journal.grants)} grants\n")
     for note in notes:
         out(f"note: {note}\n")
     for problem in journal.problems[:20]:
