@@ -84,6 +84,9 @@ def bundle(folder: Path, count: int) -> Path:
         "version": 1,
         "scope": ["all"],
         "size": count,
+        "entries": count,
+        "payloads": len((folder / "payloads.jsonl").read_bytes().splitlines()),
+        "withheld": 0,
         "streams": ends,
         "files": files,
     }

@@ -333,6 +333,7 @@ def test_the_table_of_json_keys_is_what_the_commands_print(
     assert remit("audit trace", call) and remit("audit prove", call) and remit("audit tiles", "log")
     assert remit("policy shadow") and remit("policy backtest") and remit("policy cases", "--from", "reviews")
     assert remit("audit erase", "--call", call, "--reason", "asked for")
+    assert remit("audit erasures")
     masking = {
         "detector": "text",
         "tools": ["write_note"],

@@ -78,6 +78,7 @@ def rehash(bundle: Path, *, heads: bool = True) -> None:
             entry = unseal(line)
             streams[entry.stream] = {"entries": entry.seq + 1, "head": entry.hash}
         manifest["streams"] = streams
+        manifest["size"] = manifest["entries"] = len(lines_of(bundle))
     (bundle / "manifest.json").write_bytes(canonical(manifest) + b"\n")
 
 
@@ -221,16 +222,36 @@ def test_every_artifact_is_what_its_digest_says(bundle: Path) -> None:
                 assert checked(bundle), (row["kind"], change)
 
 
-def test_a_withheld_payload_is_a_note_and_no_problem_and_an_added_one_is_a_problem(bundle: Path) -> None:
+def test_a_missing_payload_is_a_problem_unless_the_manifest_says_it_is_withheld(bundle: Path) -> None:
     path = bundle / "payloads.jsonl"
     lines = path.read_bytes().splitlines()
     for number in range(len(lines)):
         path.write_bytes(b"".join(line + b"\n" for line in dropped(lines, number)))
         rehash(bundle)
-        found = verify(bundle)
-        assert found.ok
         row = orjson.loads(lines[number])
-        assert f"{row['stream']}#{row['seq']} {row['path']}" in "\n".join(found.notes)
+        place = f"{row['stream']}#{row['seq']} {row['path']}"
+        assert place in "\n".join(checked(bundle)) and "were withheld" in "\n".join(checked(bundle))
+        manifest = orjson.loads((bundle / "manifest.json").read_bytes())
+        said = canonical({**manifest, "withheld": 1, "payloads": len(lines) - 1})
+        (bundle / "manifest.json").write_bytes(said)
+        found = verify(bundle)
+        assert found.ok and found.withheld == 1 and place in "\n".join(found.notes)
+        assert verify(bundle, strict=True).ok == (found.undecided == 0)
+        (bundle / "manifest.json").write_bytes(canonical(manifest))
+
+
+@pytest.mark.parametrize("name", ["size", "entries", "payloads", "withheld", "scope", "files"])
+def test_what_a_manifest_counts_is_compared_with_what_is_there(bundle: Path, name: str) -> None:
+    manifest = orjson.loads((bundle / "manifest.json").read_bytes())
+    others = {"scope": ["some"], "files": {**manifest["files"], "more.txt": "0" * 64}}
+    said = others.get(name) or manifest[name] + 1
+    (bundle / "manifest.json").write_bytes(canonical({**manifest, name: said}))
+    assert any(problem.startswith("manifest.json") or "manifest says" in problem for problem in checked(bundle))
+
+
+def test_an_added_payload_is_a_problem(bundle: Path) -> None:
+    path = bundle / "payloads.jsonl"
+    lines = path.read_bytes().splitlines()
     extra = canonical({**orjson.loads(lines[0]), "path": "/more"})
     path.write_bytes(b"".join(line + b"\n" for line in [*lines, extra]))
     rehash(bundle)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import orjson
 
@@ -19,6 +21,16 @@ UNREADABLE = (OSError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotIm
 """What reading a file of a bundle may raise; the last two are a zip's that is encrypted or of another kind."""
 UNFIT = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError)
 """What values that were never checked may raise."""
+MEMBERS = 64
+"""How many files a bundle may have; Remit writes about a dozen."""
+FILE_BYTES = 8 << 30
+"""How many bytes a file of a bundle may have, after it was unpacked."""
+TOTAL_BYTES = 16 << 30
+"""How many bytes all files of a .zip may have, after they were unpacked."""
+SMALL_BYTES = 256 << 20
+"""How many bytes a file that is read at once may have: the manifest, the proofs and the keys."""
+LINE_BYTES = 64 << 20
+"""How many bytes a line may have."""
 _LEFT = 20
 
 
@@ -45,11 +57,13 @@ class Bundle:
         path = self._path
         try:
             if not path.is_dir():
+                if not path.is_file():
+                    raise BadInput(f"`{path}` is neither a folder nor a regular file: name an export")
                 self._archive = zipfile.ZipFile(path)
-            self._root: Path | zipfile.Path = path if self._archive is None else zipfile.Path(self._archive)
-            manifest = orjson.loads((self._root / "manifest.json").read_bytes())
+            self._bound()
+            manifest = orjson.loads(self._whole("manifest.json"))
         except UNREADABLE as error:
-            raise BadInput(f"`{path}` is not an export: there is no manifest.json in it") from error
+            raise BadInput(f"`{path}` is not an export: its manifest.json can't be read: {error}") from error
         except ValueError as error:
             raise BadInput(f"`{path}`: manifest.json is not JSON: {error}") from error
         if not isinstance(manifest, dict) or manifest.get("format") != "remit export":
@@ -58,30 +72,82 @@ class Bundle:
             raise BadInput(f"`{path}`: export version {manifest.get('version')}: this Remit reads version 1: upgrade")
         return manifest
 
+    def _bound(self) -> None:
+        """Refuses what is too much to read. Raises BadInput."""
+        count = len(self.names())
+        if count > MEMBERS:
+            raise BadInput(f"`{self._path}`: {count} files, and an export has at most {MEMBERS}")
+        total = sum(member.file_size for member in self._archive.infolist()) if self._archive is not None else 0
+        if total > TOTAL_BYTES:
+            raise BadInput(f"`{self._path}`: {total} bytes when unpacked, and at most {TOTAL_BYTES} are read")
+
+    def _open(self, name: str) -> BinaryIO:
+        """Opens a regular file. Raises OSError for anything else, such as a link, a FIFO or a device."""
+        if self._archive is not None:
+            member = self._archive.getinfo(name)
+            kind = stat.S_IFMT(member.external_attr >> 16)
+            if kind not in (0, stat.S_IFREG):
+                raise OSError(f"{name} is not a regular file")
+            if member.file_size > FILE_BYTES:
+                raise OSError(f"{name} has {member.file_size} bytes when unpacked, and at most {FILE_BYTES} are read")
+            return cast("BinaryIO", self._archive.open(member))
+        path = self._path / name
+        if path.is_symlink():
+            raise OSError(f"{name} is a link: an export has regular files only")
+        number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        found = os.fstat(number)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > FILE_BYTES:
+            os.close(number)
+            what = f"has more than {FILE_BYTES} bytes" if stat.S_ISREG(found.st_mode) else "is not a regular file"
+            raise OSError(f"{name} {what}")
+        return os.fdopen(number, "rb")
+
+    def _whole(self, name: str) -> bytes:
+        with self._open(name) as file:
+            data = file.read(SMALL_BYTES + 1)
+        if len(data) > SMALL_BYTES:
+            raise OSError(f"{name} has more than the {SMALL_BYTES} bytes that are read of it")
+        return data
+
     def lines(self, name: str) -> Generator[tuple[int, bytes], None, None]:
         """Yields line numbers and lines, without their ends."""
-        with (self._root / name).open("rb") as file:
-            for number, line in enumerate(file, 1):
+        with self._open(name) as file:
+            number = done = 0
+            while line := file.readline(LINE_BYTES + 1):
+                number, done = number + 1, done + len(line)
+                if len(line) > LINE_BYTES:
+                    raise OSError(f"{name}:{number} has more than the {LINE_BYTES} bytes that a line may have")
+                if done > FILE_BYTES:
+                    raise OSError(f"{name} has more than the {FILE_BYTES} bytes that are read of it")
                 yield number, line[:-1] if line.endswith(b"\n") else line + b" (cut)"
 
     def read(self, name: str) -> bytes | None:
         """Returns a small file's bytes; None where it isn't there or can't be read."""
         try:
-            return (self._root / name).read_bytes()
+            return self._whole(name)
         except UNREADABLE:
             return None
 
     def names(self) -> list[str]:
-        """Returns the name of every file there is; in a zip one may be there twice."""
-        if isinstance(self._root, zipfile.Path):
-            return self._root.root.namelist()
-        return sorted(path.name for path in self._root.iterdir())
+        """Returns the name of every file there is, at most one more than are read; in a zip one may be there twice."""
+        if self._archive is not None:
+            return self._archive.namelist()
+        found = []
+        with os.scandir(self._path) as there:
+            for entry in there:
+                found.append(entry.name)
+                if len(found) > MEMBERS:
+                    break
+        return sorted(found)
 
     def digest(self, name: str) -> str:
         """Returns the SHA-256 of a file."""
-        hashed = hashlib.sha256()
-        with (self._root / name).open("rb") as file:
+        hashed, done = hashlib.sha256(), 0
+        with self._open(name) as file:
             while block := file.read(1 << 20):
+                done += len(block)
+                if done > FILE_BYTES:
+                    raise OSError(f"{name} has more than the {FILE_BYTES} bytes that are read of it")
                 hashed.update(block)
         return hashed.hexdigest()
 

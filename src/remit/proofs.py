@@ -102,7 +102,8 @@ def check(
     heads: Mapping[str, Head],
     tree: Frontier,
     keys: Sequence[VerifierKey],
-    held: str,
+    held: Checkpoint | None,
+    before: Hash | None,
     bad: Report,
 ) -> Proven:
     """Checks the parts against the entries that were read, and tells `bad` of all that doesn't fit.
@@ -110,9 +111,11 @@ def check(
     Args:
         tree: of the entries as they stand in the bundle, in its order.
         keys: got elsewhere; without any, those in the bundle are used.
+        held: the checkpoint that the auditor holds.
+        before: the root of as many first entries of the bundle as `held` covers; None where there are fewer.
     """
     if parts.checkpoint is None or parts.manifest_note is None:
-        if keys or held or manifest.get("signed"):
+        if keys or held is not None or manifest.get("signed"):
             bad("checkpoint", "the export is not signed, and it must be: a signature was taken away")
         return Proven(notes=("it is not signed: nothing but the copies of others shows that it was not rewritten",))
     notes: tuple[str, ...] = ()
@@ -125,15 +128,18 @@ def check(
         checkpoint = _checkpoint(parts.checkpoint, keys)
         if checkpoint.size != manifest.get("size"):
             bad("checkpoint", f"it is of {checkpoint.size} entries, and the export of {manifest.get('size')}")
-        if manifest.get("scope") == ["all"]:
+        whole = manifest.get("scope") == ["all"]
+        if whole:
             if tree.size != checkpoint.size or tree.root() != checkpoint.root:
                 bad("checkpoint", "the entries are not those whose root was signed")
             words = f"a tree of {checkpoint.size} entries, made again from all of them"
         else:
+            if parts.proofs is None:
+                bad("proofs.jsonl", "it is missing, and the scope is of single runs: a file or the scope was changed")
             _inclusion(parts.proofs, checkpoint, heads, bad)
             words = f"a tree of {checkpoint.size} entries; each stream proven to be in it"
-        if held:
-            words += _consistency(parts.consistency, checkpoint, keys, held, bad)
+        if held is not None:
+            words += _begins(parts.consistency, checkpoint, held, before if whole else None, bad)
     except RemitError as error:
         bad("signatures", str(error))
         return Proven(notes=notes)
@@ -185,19 +191,48 @@ def _inclusion(data: bytes | None, checkpoint: Checkpoint, heads: Mapping[str, H
         bad(stream, "there is no proof that it is in the tree that was signed")
 
 
-def _consistency(
-    data: bytes | None, checkpoint: Checkpoint, keys: Sequence[VerifierKey], held: str, bad: Report
-) -> str:
-    before = Checkpoint.parse(open_note(held, keys)[0])
+def read_held(note: str, keys: Sequence[VerifierKey], own: bytes | None) -> Checkpoint | None:
+    """Reads the checkpoint that an auditor holds; None for "". `own` are the bundle's keys, used where none are given.
+
+    Raises:
+        BadInput: it is no checkpoint, or no key that is known signed it. That says nothing about the export.
+    """
+    if not note:
+        return None
+    known = list(keys) or _keys(own, lambda *_: None)
     try:
-        row = orjson.loads(data or b"{}")
-        proof = _hashes(row["proof"])
-    except (ValueError, KeyError, TypeError, binascii.Error):
-        bad("consistency.json", "no consistency proof: export again with --from-checkpoint, the one you hold")
+        return Checkpoint.parse(open_note(note, known)[0])
+    except RemitError as error:
+        raise BadInput(
+            f"the checkpoint you gave can't be used: {error}: name a checkpoint file, and with --key the key that "
+            f"signed it"
+        ) from error
+
+
+def _begins(data: bytes | None, checkpoint: Checkpoint, held: Checkpoint, before: Hash | None, bad: Report) -> str:
+    """Checks that the journal begins with the entries of the checkpoint that the auditor holds."""
+    if held.size > checkpoint.size:
+        bad(
+            "checkpoint",
+            f"the export ends at {checkpoint.size} entries, and the checkpoint you gave covers {held.size}: "
+            f"{held.size - checkpoint.size} entries are missing",
+        )
         return ""
-    if not verify_consistency(before.size, checkpoint.size, before.root, checkpoint.root, proof):
-        bad("consistency.json", f"the journal does not begin with the {before.size} entries of the checkpoint you hold")
-    return f"; it begins with the {before.size} of the checkpoint you hold"
+    if before is not None:
+        holds = before == held.root
+    elif held.size == checkpoint.size:
+        holds = held.root == checkpoint.root
+    else:
+        try:
+            proof = _hashes(orjson.loads(data or b"{}")["proof"])
+        except (ValueError, KeyError, TypeError, binascii.Error):
+            bad("consistency.json", "no consistency proof: export again with --from-checkpoint, the one you hold")
+            return ""
+        holds = verify_consistency(held.size, checkpoint.size, held.root, checkpoint.root, proof)
+    if not holds:
+        bad("checkpoint", f"the journal does not begin with the {held.size} entries of the checkpoint you hold")
+        return ""
+    return f"; it begins with the {held.size} of the checkpoint you hold"
 
 
 def _text(data: bytes | None, name: str) -> str:

@@ -10,6 +10,8 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from importlib.resources import files as files_of
+from itertools import islice
 from pathlib import Path
 
 import orjson
@@ -39,11 +41,32 @@ from remit.grantchecks import GrantChecks
 from remit.policysets import PolicySets
 
 _FILES = ("entries.jsonl", "payloads.jsonl", "artifacts.jsonl", "README.txt")
+KNOWN = frozenset(
+    (
+        *_FILES, "index.html", "verify.py", "checkpoint", "proofs.jsonl", "consistency.json", "keys.json",
+        "allowed_signers",
+    )
+)  # fmt: skip
+"""The files that a manifest may name."""
+_EARLIER = frozenset(("e8ad6b9d4fcb257d4be1f377414d169852858dc7573b01bb5e331af686371b0f",))
+"""SHA-256 of each verify.py that earlier versions wrote into exports."""
+_NAMED = 20
+"""How many missing values are named one by one."""
 _ENDED = (ReviewStatus.CONSUMED, ReviewStatus.DENIED, ReviewStatus.EXPIRED, ReviewStatus.WITHDRAWN)
 _PROGRESS = 10_000
 """Entries between two reports of progress."""
 _KEPT = 1_000
 """How many problems, and how many values that aren't there, are told one by one."""
+
+
+def verifiers() -> frozenset[str]:
+    """Returns the SHA-256 of each verify.py that Remit wrote into exports: this version's, and those before."""
+    return _EARLIER | {hashlib.sha256(verifier()).hexdigest()}
+
+
+def verifier() -> bytes:
+    """Returns the verify.py that this version writes into exports."""
+    return (files_of("remit") / "export" / "standalone.py").read_bytes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +89,16 @@ class Verification:
     payloads: int = 0
     decisions: int = 0
     """How many decisions were made again from their recorded facts, with the same verdict."""
+    undecided: int = 0
+    """How many decisions could not be made again, because a value that they rest on is withheld or erased."""
+    erased: int = 0
+    """How many values are not there because an entry erased them."""
+    withheld: int = 0
+    """How many values are not there because the export leaves them out, as its manifest says."""
+    erasures: list[str] = field(default_factory=list)
+    """Every erasure, in words: when, by whom, how many values of which stream."""
+    verifier: str = ""
+    """What is to be said about the verifier in the bundle; "" where it is one that Remit wrote."""
     effects: int = 0
     approvals: int = 0
     activations: int = 0
@@ -92,6 +125,7 @@ def verify(
     *,
     keys: Sequence[VerifierKey] = (),
     held: str = "",
+    strict: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Verification:
     """Checks the bundle at `path`, a folder or a .zip.
@@ -99,24 +133,35 @@ def verify(
     Args:
         keys: public keys that were got elsewhere; without any, those in the bundle are used, and that is noted.
         held: a checkpoint from before: the journal must begin with its entries; "" for none.
+        strict: a decision that can't be made again is a problem, even where its values were erased or withheld.
         progress: is told now and then how many entries are done.
 
-    Memory grows with the number of streams and of runs that aren't over, not with that of entries.
+    Memory grows with the number of streams, of runs that aren't over and of values that aren't there, not with that
+    of entries.
 
     Raises:
-        BadInput: there is nothing at `path`, or it isn't an export.
+        BadInput: there is nothing at `path`, it isn't an export, or `held` is not a checkpoint of a key known here.
     """
     with closing(Bundle(path)) as bundle:
-        return _Verifier(bundle, tuple(keys), held, progress).run()
+        return _Verifier(bundle, tuple(keys), held, progress, strict=strict).run()
 
 
 class _Verifier:
     def __init__(
-        self, bundle: Bundle, keys: tuple[VerifierKey, ...], held: str, progress: Callable[[int], None] | None
+        self,
+        bundle: Bundle,
+        keys: tuple[VerifierKey, ...],
+        held: str,
+        progress: Callable[[int], None] | None,
+        *,
+        strict: bool,
     ) -> None:
         self._bundle = bundle
         self._keys = keys
-        self._held = held
+        self._held = proofs.read_held(held, keys, bundle.read("keys.json"))
+        self._before: bytes | None = None
+        """The root that the first entries have, as many as the checkpoint covers that the auditor holds."""
+        self._strict = strict
         self._progress = progress
         self._tree = Frontier()
         self._done = Verification()
@@ -132,6 +177,8 @@ class _Verifier:
         self._used: dict[str, str] = {}
         self._vouched: dict[str, dict[str, Entry]] = {}
         self._missing: dict[tuple[str, int, str], str] = {}
+        self._absent: set[tuple[str, int, str]] = set()
+        """Values that aren't there and that no entry has erased so far."""
         self._untold = 0
         self._grants = GrantChecks(self._bad, self._note, self._policies.people)
 
@@ -141,6 +188,10 @@ class _Verifier:
             self._read_artifacts()
             with closing(self._bundle.lines("entries.jsonl")) as lines:
                 self._tree = proofs.check_chains(line for _, line in lines).tree
+            if self._held is not None and self._held.size <= self._tree.size:
+                with closing(self._bundle.lines("entries.jsonl")) as lines:
+                    first = islice((line for _, line in lines), self._held.size)
+                    self._before = proofs.check_chains(first).tree.root()
             for number, line in self._bundle.lines("entries.jsonl"):
                 self._entry(number, line)
                 if self._progress is not None and number % _PROGRESS == 0:
@@ -155,12 +206,45 @@ class _Verifier:
         finally:
             self._payloads.close()
         self._done.payloads = self._payloads.count
+        self._counts()
         for place, why in self._missing.items():
             self._note(f"{place[0]}#{place[1]} {place[2]}: {why}")
         if self._untold:
             self._done.notes.append(f"{self._untold} more values are not disclosed, or were erased")
         self._prove()
         return self._done
+
+    def _counts(self) -> None:
+        """Compares what the manifest counts with what is there. What is gone was erased, or withheld as it says."""
+        manifest, done = self._bundle.manifest, self._done
+        done.withheld = len(self._absent)
+        said = manifest.get("withheld")
+        if said != done.withheld:
+            self._bad(
+                "payloads.jsonl",
+                f"{done.withheld} values are missing that no entry erased, and the manifest says that {said} were "
+                f"withheld",
+            )
+            for stream, seq, path in sorted(self._absent)[:_NAMED]:
+                self._bad(f"{stream}#{seq} {path}", "the value is missing, or one of those that were withheld")
+        for name, count in (("entries", done.entries), ("payloads", done.payloads)):
+            if manifest.get(name) != count:
+                self._bad("manifest.json", f"it says {manifest.get(name)} {name}, and there are {count}")
+        size, scope = manifest.get("size"), manifest.get("scope")
+        if not isinstance(size, int) or size < done.entries or (scope == ["all"] and size != done.entries):
+            self._bad("manifest.json", f"it says the journal has {size} entries, and {done.entries} are here")
+        self._scope(scope)
+        if done.undecided and self._strict:
+            self._bad("decisions", f"{done.undecided} can't be made again: values they rest on are not there")
+
+    def _scope(self, scope: object) -> None:
+        runs = {name.removeprefix("run/") for name in self._heads if name.startswith("run/")}
+        if not isinstance(scope, list) or not all(isinstance(run, str) for run in scope):
+            return self._bad("manifest.json", "its scope is neither `all` nor a list of runs")
+        if scope != ["all"] and set(scope) != runs:
+            odd = ", ".join(sorted(set(scope) ^ runs)[:5])
+            self._bad("manifest.json", f"its scope was changed: it is not the runs that are here: {odd}")
+        return None
 
     def _prove(self) -> None:
         read = self._bundle.read
@@ -169,7 +253,7 @@ class _Verifier:
             read("proofs.jsonl"), read("consistency.json"),
         )  # fmt: skip
         manifest = self._bundle.manifest
-        proven = proofs.check(parts, manifest, self._heads, self._tree, self._keys, self._held, self._bad)
+        proven = proofs.check(parts, manifest, self._heads, self._tree, self._keys, self._held, self._before, self._bad)
         self._done.signed, self._done.tree = proven.signed, proven.tree
         self._done.notes.extend(proven.notes)
 
@@ -185,13 +269,16 @@ class _Verifier:
 
     def _files(self) -> None:
         files = self._bundle.manifest.get("files")
-        named = [str(name) for name in files if "/" not in str(name)] if isinstance(files, dict) else []
+        named = [str(name) for name in files if str(name) in KNOWN] if isinstance(files, dict) else []
+        for name in sorted(set(files) - KNOWN) if isinstance(files, dict) else ():
+            self._bad("manifest.json", f"it names {name!r}, which is no file of an export")
         for name in dict.fromkeys((*_FILES, *named)):
             try:
                 if not isinstance(files, dict) or self._bundle.digest(name) != files.get(name):
                     self._bad(name, "it is not the file that the manifest describes: its SHA-256 differs")
             except UNREADABLE as error:
                 self._bad(name, f"it is missing or can't be read: {error}")
+        self._done.verifier = self._verifier_differs()
 
         there = self._bundle.names()
         for name in dict.fromkeys(there):
@@ -199,6 +286,17 @@ class _Verifier:
                 self._bad(name, "there are two files of this name in the zip")
             elif name not in (*_FILES, *named, "manifest.json", "manifest.note"):
                 self._note(f"{name} is no part of the export")
+
+    def _verifier_differs(self) -> str:
+        """Compares the bundle's verify.py with those that Remit writes; an auditor must not run another."""
+        try:
+            if self._bundle.digest("verify.py") in verifiers():
+                return ""
+        except UNREADABLE:
+            return "there is no verify.py in it: use your own, of `remit audit verifier`"
+        return (
+            "verify.py in it is not one that this Remit knows: don't trust it; use your own, of `remit audit verifier`"
+        )
 
     def _read_artifacts(self) -> None:
         for number, line in self._bundle.lines("artifacts.jsonl"):
@@ -251,6 +349,8 @@ class _Verifier:
         values = {}
         for path, expected in e.commitments(entry.body).items():
             found = given.pop(path, None)
+            if found is None:
+                self._absent.add((entry.stream, entry.seq, path))
             if found is None and len(self._missing) < _KEPT:
                 self._missing[entry.stream, entry.seq, path] = "the value is not disclosed"
             elif found is None:
@@ -345,7 +445,11 @@ class _Verifier:
             self._policies.started(place, body)
         elif isinstance(body, e.Erased):
             words = f"erased by {body.by} at {entry.at}"
+            self._done.erasures.append(f"{entry.at} by {body.by}: {len(body.places)} values of {body.stream}")
             for seq, path in body.places:
+                if (body.stream, seq, path) in self._absent:
+                    self._absent.remove((body.stream, seq, path))
+                    self._done.erased += 1
                 if (body.stream, seq, path) in self._missing:
                     self._missing[body.stream, seq, path] = words
         elif isinstance(body, e.ReviewRuled):
@@ -633,6 +737,7 @@ class _Verifier:
             self._bad(place, f"decided under policy set {said.policies[:12]}, which was not loaded before it")
             return None
         if args is None or "/facts" not in values:
+            self._done.undecided += 1
             self._note(f"{place}: not decided again: its arguments or facts are not disclosed")
             return None
         # The same files may have been checked against the tools of several apps: by whom was this decided?

@@ -69,9 +69,18 @@ def test_the_bundled_verifier_needs_nothing_but_a_python(made: Made, bundle: Pat
     assert (good.returncode, good.stderr) == (0, ""), good.stdout
     assert good.stdout.endswith("it holds\n")
     other = VerifierKey(made.key.name, bytes(32))
-    for arguments in (["--key", other], ["--key", made.key, "--checkpoint", bundle / "README.txt"]):
-        assert alone(bundle, *arguments).returncode == 1, arguments
-    for arguments in (["--key"], ["--keys", made.key], ["--checkpoint", "/nowhere"], ["more"]):
+    assert alone(bundle, "--key", other).returncode == 1
+    typo = ["--key", made.key, "--checkpoint", bundle / "README.txt"]
+    assert "can't be used" in alone(bundle, *typo).stderr
+    for arguments in (
+        typo,
+        ["--key", "nonsense"],
+        ["--key", f"{made.key}A"],
+        ["--key"],
+        ["--keys", made.key],
+        ["--checkpoint", "/nowhere"],
+        ["more"],
+    ):
         assert alone(bundle, *arguments).returncode == 2, arguments
     assert alone(bundle, f"--key={other}").returncode == 1  # and never checked as if it weren't given
     (bundle / "entries.jsonl").write_bytes(b"")

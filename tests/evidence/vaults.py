@@ -104,7 +104,7 @@ def bundled(path: Path, keys: Sequence[VerifierKey] = (), held: str = "") -> boo
         patch.setattr(standalone, "HERE", path)
         try:
             journal, _ = standalone.check([str(key) for key in keys], held)
-        except (OSError, KeyError, ValueError, TypeError, AttributeError, RecursionError):
+        except (OSError, KeyError, ValueError, TypeError, AttributeError, RecursionError, standalone.Misused):
             return False
         return not journal.problems
 

@@ -81,6 +81,7 @@ def cli() -> None:
 def main() -> None:
     """Runs the command line and exits with its code."""
     _open_streams()
+    code: object = DONE
     try:
         code = cli(prog_name="remit", standalone_mode=False)
         sys.stdout.flush()
@@ -94,8 +95,12 @@ def main() -> None:
         _complain(str(error))
         code = code_of(error)
     except BrokenPipeError:
+        _discard_output()  # who reads it, such as `head`, has what it wanted
+    except SystemExit as error:
+        # click ends so where the reader has gone: that is no failure of the command.
+        if not isinstance(error.__context__, BrokenPipeError):
+            raise
         _discard_output()
-        code = FAILED
     except OSError as error:
         _discard_output()
         place = f"`{error.filename}`" if error.filename else "its output can't be written"

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from remit.cli.output import escaped, folded, heading, mark, print_json
+from remit.cli.output import escaped, folded, heading, mark, moment, print_json
 from remit.cli.settings import asynchronous, json_option, keys_option, settings, store_option
+from remit.cli.sources import export_option, source
 from remit.cli.stores import open_store
 from remit.cli.tracing import erase, original, prove, tiles, trace
 from remit.core.notes import VerifierKey
@@ -22,9 +24,10 @@ from remit.export.select import Selection, select_runs
 from remit.export.withhold import withholding
 from remit.runtime.ambient import System, stamp, user
 from remit.runtime.checkpoints import Checkpoints
+from remit.runtime.erasures import erasure_rows
 from remit.runtime.keys import KeyRing
 from remit.store.projections import Projections
-from remit.verify import Verification
+from remit.verify import Verification, verifier
 from remit.verify import verify as check_bundle
 
 
@@ -125,26 +128,69 @@ def _wrote(output: str, form: str, count: int, as_json: bool) -> None:
 @click.argument("bundle", metavar="FILE")
 @click.option("--key", "keys", multiple=True, metavar="KEY", help="A public key that you got elsewhere; repeatable.")
 @click.option("--checkpoint", metavar="FILE", help="A checkpoint you hold: the journal must begin with its entries.")
+@click.option("--strict", is_flag=True, help="A decision that can't be made again is a problem, whatever the reason.")
 @json_option
 @click.pass_context
-def verify(ctx: click.Context, bundle: str, keys: tuple[str, ...], checkpoint: str | None, as_json: bool) -> None:
+def verify(
+    ctx: click.Context, bundle: str, keys: tuple[str, ...], checkpoint: str | None, strict: bool, as_json: bool
+) -> None:
     """Check an export, offline: FILE is a folder or .zip that `remit audit export` wrote.
 
     Without --key, signatures are checked against the keys in the export itself, and that is said.
 
-    Exit codes: 0 it holds, 1 it doesn't, 2 it is no export.
+    A value that is not there was erased by an entry, or is withheld as the manifest says: otherwise it doesn't hold.
+
+    Exit codes: 0 it holds; 1 it doesn't; 2 it is no export, or an option is wrong, which says nothing about the export.
     """
-    known = tuple(VerifierKey.parse(key) for key in keys)
+    known = tuple(map(_key, keys))
     held = read_text(checkpoint) if checkpoint else ""
     shown = sys.stderr.isatty()
-    found = check_bundle(Path(bundle), keys=known, held=held, progress=_tick if shown else None)
+    found = check_bundle(Path(bundle), keys=known, held=held, strict=strict, progress=_tick if shown else None)
     if shown:
         click.echo("\r\x1b[K", nl=False, err=True)
-    if as_json:
-        print_json([_row(found)])
-    else:
-        _print(bundle, found)
+    with suppress(BrokenPipeError):  # what it found is its exit code, whether or not somebody reads on
+        if as_json:
+            print_json([_row(found)])
+        else:
+            _print(bundle, found)
+        sys.stdout.flush()
     ctx.exit(0 if found.ok else 1)
+
+
+def _key(text: str) -> VerifierKey:
+    try:
+        return VerifierKey.parse(text)
+    except BadInput as error:
+        raise BadInput(f"--key takes a public key, written NAME+ID+BASE64: {error}") from error
+
+
+@audit.command()
+@export_option
+@store_option
+@json_option
+@asynchronous
+async def erasures(bundle: str | None, store: str | None, as_json: bool) -> None:
+    """List every erasure: when, by whom, why, and which values."""
+    async with source(store, bundle) as journal:
+        found = await erasure_rows(journal)
+    if as_json:
+        return print_json(found)
+    for row in found:
+        click.echo(f"{moment(row['at'])} by {escaped(row['by'])}: {escaped(row['reason'])}")
+        for place in row["places"]:
+            click.echo(f"  {escaped(place)}")
+    if not found:
+        click.echo("nothing was erased")
+    return None
+
+
+@audit.command("verifier")
+def print_verifier() -> None:
+    """Print the verify.py that this Remit writes into exports: your own copy, to check an export without Remit.
+
+    `remit audit verifier > verify.py`, then `python -I verify.py EXPORT`.
+    """
+    click.echo(verifier(), nl=False)
 
 
 def _tick(entries: int) -> None:
@@ -171,6 +217,14 @@ def _print(bundle: str, found: Verification) -> None:
         click.echo(f"  signed by {', '.join(found.signed)}: {found.tree}")
     click.echo(f"  {found.payloads} payloads compared with what the entries commit to")
     click.echo(f"  {found.decisions} decisions made again from their facts and policies")
+    if found.undecided:
+        click.echo(f"  {found.undecided} decisions not made again: values that they rest on are withheld or erased")
+    if found.withheld or found.erased:
+        click.echo(f"  {found.withheld} values are withheld, {found.erased} were erased")
+    for erasure in found.erasures:
+        click.echo(folded(escaped(erasure), "  erased: "))
+    if found.verifier:
+        click.echo(folded(escaped(found.verifier), "  verifier: "))
     click.echo(f"  {found.effects} effects, each with an allow verdict before it")
     click.echo(f"  {found.approvals} approvals: of exactly that call, in time, used once")
     if found.activations:

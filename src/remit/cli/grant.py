@@ -7,6 +7,7 @@ import click
 from remit.cli.output import escaped, fields, folded, heading, mark, moment, pretty, print_json, print_table, value
 from remit.cli.ruling import who_acts
 from remit.cli.settings import asynchronous, json_option, key_option, settings, store_option
+from remit.cli.sources import export_option, source
 from remit.cli.stores import open_store
 from remit.errors import UnknownId
 from remit.runtime.ambient import System, stamp
@@ -24,12 +25,13 @@ def grant() -> None:
 
 @grant.command("list")
 @click.option("--all", "all_", is_flag=True, help="Also those that are used up, over or revoked.")
+@export_option
 @store_option
 @json_option
 @asynchronous
-async def list_(all_: bool, store: str | None, as_json: bool) -> None:
+async def list_(all_: bool, bundle: str | None, store: str | None, as_json: bool) -> None:
     """List the grants that can be used, the oldest first."""
-    async with await open_store(settings(store=store)) as journal:
+    async with source(store, bundle) as journal:
         found = await grant_rows(journal, stamp(System().now()), all_=all_)
     if as_json:
         return print_json(found)
@@ -47,15 +49,16 @@ async def list_(all_: bool, store: str | None, as_json: bool) -> None:
 
 @grant.command()
 @_ID
+@export_option
 @store_option
 @json_option
 @asynchronous
-async def show(grant_id: str, store: str | None, as_json: bool) -> None:
+async def show(grant_id: str, bundle: str | None, store: str | None, as_json: bool) -> None:
     """Show GRANT (an id, or its beginning): what it covers, who granted it, and what it was used for.
 
     Exit codes: 0 shown, 5 no such grant.
     """
-    async with await open_store(settings(store=store)) as journal:
+    async with source(store, bundle) as journal:
         found = await grant_view(journal, await _find(journal, grant_id), stamp(System().now()))
     if as_json:
         return print_json([found])

@@ -11,8 +11,8 @@ import msgspec
 
 from remit.cli.output import print_json, print_table, until
 from remit.cli.review_page import print_argument, print_review
-from remit.cli.settings import asynchronous, json_option, settings, store_option
-from remit.cli.stores import open_store
+from remit.cli.settings import asynchronous, json_option, store_option
+from remit.cli.sources import export_option, source
 from remit.errors import BadInput, Tampered, UnknownId
 from remit.runtime.ambient import System
 from remit.runtime.views import review_view, run_view
@@ -64,12 +64,13 @@ def review(ctx: click.Context) -> None:
 @click.option(
     "--limit", type=click.IntRange(1), default=100, metavar="N", help="At most so many rows; 100 if not given."
 )
+@export_option
 @store_option
 @json_option
 @asynchronous
-async def list_(all_: bool, limit: int, store: str | None, as_json: bool) -> None:
+async def list_(all_: bool, limit: int, bundle: str | None, store: str | None, as_json: bool) -> None:
     """List the reviews that wait, the oldest first. JSON has all of them."""
-    async with await open_store(settings(store=store)) as journal:
+    async with source(store, bundle) as journal:
         found = await Projections(journal).reviews(open_only=not all_)
         if as_json:
             return print_json(msgspec.to_builtins(row) for row in found)
@@ -91,16 +92,19 @@ async def list_(all_: bool, limit: int, store: str | None, as_json: bool) -> Non
 @click.argument("review_id", metavar="REVIEW")
 @click.option("--full", is_flag=True, help="Cut nothing, however long it is.")
 @click.option("--arg", "argument", metavar="NAME", help="This argument only, in full.")
+@export_option
 @store_option
 @json_option
 @asynchronous
-async def show(review_id: str, full: bool, argument: str | None, store: str | None, as_json: bool) -> None:
+async def show(
+    review_id: str, full: bool, argument: str | None, bundle: str | None, store: str | None, as_json: bool
+) -> None:
     """Show REVIEW (an id, or its beginning): the call, why it waits, and what either answer does.
 
     What others wrote is escaped where it isn't plainly visible. A value over 2,000 characters is cut; all of it,
     and the code that approving then takes, is shown by --arg or --full.
     """
-    async with await open_store(settings(store=store)) as journal:
+    async with source(store, bundle) as journal:
         view = await review_view(journal, (await Projections(journal).find_review(review_id)).review)
         told = not (as_json or argument)
         run = await run_of(journal, view) if told else None

@@ -10,6 +10,7 @@ import click
 from remit.cli.inputs import run_and_call
 from remit.cli.output import escaped, fields, folded, heading, mark, moment, pretty, print_json, value
 from remit.cli.settings import asynchronous, json_option, keys_option, settings, store_option
+from remit.cli.sources import export_option, source
 from remit.cli.stores import open_store
 from remit.errors import BadInput, UnknownId
 from remit.export.tiles import write_tiles
@@ -28,19 +29,23 @@ from remit.store.projections import Projections
 @click.command()
 @click.argument("what", metavar="RUN[/CALL]")
 @click.option("--lineage", is_flag=True, help="Where the values of each call's arguments came from, as a tree.")
+@export_option
 @store_option
 @json_option
 @asynchronous
-async def trace(what: str, lineage: bool, store: str | None, as_json: bool) -> None:
+async def trace(what: str, lineage: bool, bundle: str | None, store: str | None, as_json: bool) -> None:
     """Answer an auditor's questions about the calls of RUN, or about one: RUN/TASK#N.
 
     Who asked, what the agent had seen, which rules decided and the value of every part of their conditions, who
     approved what they were shown, what was run, with which result, and which proof covers it.
     """
     run, _, call = what.partition("/")
-    async with await open_store(settings(store=store)) as journal:
+    async with source(store, bundle) as journal:
         found = (await Projections(journal).find_run(run)).run
         traced = await (trace_lineage if lineage else trace_calls)(journal, found, call)
+    if bundle is not None and not lineage:
+        for row in traced:  # the place in the tree is that of the journal, and an export needn't have all of it
+            row["proof"] = {"entry": row["proof"]["entry"], "index": -1, "checkpoint": 0, "origin": ""}
     if as_json:
         return print_json(traced)
     for row in traced:
@@ -202,7 +207,12 @@ def _print(row: dict[str, Any]) -> None:
         [
             ("result", value(row["result"], 500) if row["ok"] else ""),
             ("error", escaped(": ".join(part for part in (row["cause"], row["error"]) if part))),
-            ("proof", f"entry {proof['entry']} is leaf {proof['index']}{covered or '; no checkpoint covers it yet'}"),
+            ("proof", f"entry {proof['entry']}: `remit audit verify` checks it")
+            if proof["index"] < 0
+            else (
+                "proof",
+                f"entry {proof['entry']} is leaf {proof['index']}{covered or '; no checkpoint covers it yet'}",
+            ),
         ]
     )
     click.echo("")

@@ -27,7 +27,7 @@ from pathlib import Path
 import orjson
 
 from remit.core.canonical import canonical
-from remit.core.entries import CallDecided, Entry, Exported, Payload, PolicyLoaded, ReviewOpened, seal, unseal
+from remit.core.entries import CallDecided, Entry, Erased, Exported, Payload, PolicyLoaded, ReviewOpened, seal, unseal
 from remit.core.merkle import Frontier, leaf_hash
 from remit.core.notes import SignerKey, VerifierKey
 from remit.core.people import allowed_signers, read_people
@@ -47,7 +47,10 @@ _README = """This is an export of a Remit journal: what agents asked for, what w
 ruled, and what was done.
 
 Check it with:      remit audit verify <this folder or zip>
-or without Remit:   python -I verify.py
+or without Remit:   python -I YOUR/verify.py <this folder>
+
+Bring your own copy of verify.py: whoever made this export can have changed the one that lies in it. Get one with
+`remit audit verifier > verify.py`, from a Remit that you installed yourself.
 
 entries.jsonl holds the journal's entries, one a line, exactly as they were stored and hashed. Every entry names
 the hash of the one before it in its stream. payloads.jsonl holds the values (arguments, results, reasons) that
@@ -116,8 +119,11 @@ async def export(journal: Journal, out: Path, request: Request) -> Manifest:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".remit-export-", dir=out.parent) as folder:
             made = Path(folder) / "bundle"
-            made.mkdir()
+            made.mkdir(mode=0o700)
             manifest = await _write(journal, made, wanted, request)
+            await _unerased(journal, made)
+            for file in made.iterdir():
+                file.chmod(0o600)
             if out.suffix == ".zip":
                 _zip(made, Path(folder) / "bundle.zip")
                 made = Path(folder) / "bundle.zip"
@@ -128,6 +134,14 @@ async def export(journal: Journal, out: Path, request: Request) -> Manifest:
     except OSError as error:
         raise BadInput(f"`{out}` can't be written: {error.strerror or error}") from error
     return manifest
+
+
+async def _unerased(journal: Journal, folder: Path) -> None:
+    """Refuses an export in which values were erased while it was written. Raises JournalError."""
+    streams = orjson.loads((folder / "manifest.json").read_bytes())["streams"]
+    exported = streams.get("store", {"entries": 0})["entries"]
+    if any(isinstance(entry.body, Erased) for entry in await journal.read("store", after=exported - 1)):
+        raise JournalError("values were erased while this was exported: export again")
 
 
 async def _streams_of(journal: Journal, runs: Sequence[str]) -> set[str]:
@@ -348,6 +362,7 @@ async def _signers(journal: Journal, last: Mapping[str, tuple[int, int]]) -> dic
 
 
 def _zip(folder: Path, path: Path) -> None:
+    path.touch(mode=0o600)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(folder.iterdir()):
             archive.write(file, file.name)
@@ -375,6 +390,8 @@ async def export_view(journal: Journal, out: Path, form: str, request: Request) 
     hashed = hashlib.sha256()
     beside = out.with_name(f".{out.name}.new")
     try:
+        beside.unlink(missing_ok=True)
+        beside.touch(mode=0o600, exist_ok=False)
         with beside.open("wb") as file:
             for data in writer(form)(runs):
                 file.write(data)

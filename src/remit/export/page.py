@@ -63,13 +63,20 @@ def _call(call: CallRow) -> str:
         "people": "\n".join(_ruling(row) for row in call.rulings),
         "had read": ", ".join(call.labels),
         **{f"argument {name}": _value(value) for name, value in call.args.items()},
+        **{f"asked for {name}": _value(value) for name, value in call.asked.items()},
+        "changed by": call.changed_by,
         "status": call.status + (f" after {call.attempts} attempts" if call.attempts > 1 else ""),
         "result": _value(call.result) if call.status == "settled" and not call.error else "",
+        "produced by": f"{call.produced_by}, the tool did not run" if _answered(call) else call.produced_by,
         "error": f"{call.cause}: {call.error}" if call.cause else call.error,
         "entry": call.entry,
     }
     title = f"<h3>{_text(call.tool)} <span class=tag>{outcome}</span></h3>"
     return f"<article class={outcome}>{title}{_table(about)}</article>"
+
+
+def _answered(call: CallRow) -> bool:
+    return call.produced_by.startswith("person ")
 
 
 def _ruling(row: RulingRow) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from remit.core.canonical import plain
 from remit.core.entries import CallDecided, CallDecidedAgain, Entry, Payload, ReviewOpened, is_committed
-from remit.core.lifecycle import CallState, RunState, fold
+from remit.core.lifecycle import CallState, CallStatus, RunState, fold
 from remit.core.reviews import ReviewState
 from remit.core.tools import ToolSpec
 from remit.errors import Tampered
@@ -54,6 +54,13 @@ class CallRow:
     cost: str
     labels: tuple[str, ...]
     entry: str
+    produced_by: str = ""
+    """Who produced the result or the error: `tool`, `person NAME` who answered in its place, `remit` that rejected it,
+    or "" where there is none."""
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    """What the agent asked for, of each argument that obligations or a reviewer changed before it ran."""
+    changed_by: str = ""
+    """Who changed those: `policy`, or `person NAME`."""
     rulings: tuple[RulingRow, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
     """The call whose result an argument came from, by its name, where a policy looked at that."""
@@ -207,6 +214,7 @@ def _call(
         payload = payloads.get((seq, path))
         return None if payload is None or expected is None else _open(payload, expected, stream, seq, path)
 
+    asked = {name: call.record.args[name] for name in call.edited} if call.record else {}
     settled = call.settled >= 0
     rejected = record is None
     where = call.settled if settled else call.seq
@@ -235,9 +243,21 @@ def _call(
         cost=call.cost,
         labels=tuple(seen.get("labels", ())),
         entry=f"{stream}#{where}",
+        produced_by=produced_by(call),
+        asked={name: value(call.seq, f"/args/{name}", said) for name, said in asked.items()},
+        changed_by=f"person {call.editor}" if call.editor else "policy" if call.edited else "",
         rulings=rulings,
         sources={name: row["call"] for name, row in seen.get("provenance", {}).items() if row["call"]},
     )
+
+
+def produced_by(call: CallState) -> str:
+    """Says who produced a call's result or error: `tool`, `person NAME`, `remit`, or "" where there is none."""
+    if call.answered:
+        return f"person {call.answered}"
+    if call.status is CallStatus.REJECTED:
+        return "remit"
+    return "tool" if call.settled >= 0 else ""
 
 
 def _open(payload: Payload, expected: str, stream: str, seq: int, path: str) -> Any:

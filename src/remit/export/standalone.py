@@ -1,14 +1,17 @@
-"""Checks the export of a Remit journal that this file lies in, with nothing but Python's standard library.
+"""Checks the export of a Remit journal, with nothing but Python's standard library.
 
-    python -I verify.py [--key NAME+ID+BASE64]... [--checkpoint FILE]
+    python -I verify.py [--key NAME+ID+BASE64]... [--checkpoint FILE] [EXPORT]
+
+EXPORT is the export's folder; without it, the folder that this file lies in. Whoever made an export can have changed
+the verify.py in it: check with a copy of your own, which `remit audit verifier` prints.
 
 It checks each file's SHA-256, every entry's bytes and hash chain, the Merkle tree or the proofs, the signatures
 on checkpoint, manifest and activations of policy sets, every disclosed value against its commitment, and that no
 tool ran without an allow verdict for exactly that call before it, under the policy set that was in force, nor an
 approval counted twice, late, or for another call, nor a grant was used for another agent, tool or principal, after
 its end, or too often. It does not make the decisions again, nor check the signatures on rulings: `remit audit
-verify` does, and for one ruling `ssh-keygen -Y verify` (see README.txt). Exit codes: 0 it holds, 1 it doesn't, 2 it
-can't be read.
+verify` does, and for one ruling `ssh-keygen -Y verify` (see README.txt). Exit codes: 0 it holds; 1 it doesn't; 2 the
+export can't be read, or an option is wrong, which says nothing about the export.
 
 Without --key, signatures are checked against the keys in the bundle: compare those with the ones you got elsewhere.
 """
@@ -19,16 +22,21 @@ import argparse
 import base64
 import hashlib
 import json
+import os
+import stat
 import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 HERE = Path(__file__).resolve().parent
 GENESIS = "0" * 64
 FILES = ("entries.jsonl", "payloads.jsonl", "artifacts.jsonl", "README.txt")
+OTHERS = ("index.html", "verify.py", "checkpoint", "proofs.jsonl", "consistency.json", "keys.json", "allowed_signers")
+MEMBERS, FILE_BYTES, SMALL_BYTES, LINE_BYTES = 64, 8 << 30, 256 << 20, 64 << 20
+"""At most so many files, bytes of a file, of one that is read at once, and of a line, are read."""
 
 # --- Ed25519 verification (RFC 8032 section 5.1.7) -----------------------------------------------------
 
@@ -404,6 +412,11 @@ class Journal:
         self.vouched: dict[str, dict[str, Any]] = {}
         self.effects = 0
         self.values: dict[str, Any] = {}
+        self.absent: set[tuple[str, int, str]] = set()
+        self.erasures: list[str] = []
+        self.erased = 0
+        self.held = -1
+        self.before = b""
         self.keys: dict[str, str] = {}
         self.revision = 0
         self.in_force: dict[str, Any] = {}
@@ -419,6 +432,8 @@ class Journal:
     def entry(self, number: int, line: bytes, payloads: Payloads) -> None:
         place = f"entries.jsonl:{number}"
         self.tree.add(hashlib.sha256(b"\x00" + line).digest())
+        if self.tree.size == self.held:
+            self.before = self.tree.root()
         try:
             entry = json.loads(line)
             stream, seq, kind, body = entry["stream"], entry["seq"], entry["kind"], entry["body"]
@@ -435,18 +450,30 @@ class Journal:
             self.values = {path: json.loads(value) for path, (_, value) in given.items() if path.startswith(SHOWN)}
             for path, said in commitments(kind, body).items():
                 found = given.pop(path, None)
+                if found is None:
+                    self.absent.add((stream, seq, path))
                 if found and hashlib.sha256(b"remit payload v1\x00" + found[0] + found[1]).hexdigest() != said:
                     self.bad(place, f"{path}: the value is not what the entry committed to")
             for path in given:
                 self.bad(place, f"{path}: a value that no entry commits to")
             if stream in self.over:
                 self.bad(place, "it comes after the end of its run")
+            if kind == "store.erased":
+                self.erase(entry["at"], body)
             if stream in ("policy", "store"):
                 self.policy(place, entry)
             self.meaning(place, stream, kind, entry["at"], body)
             self.forget(stream, kind, body)
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             self.bad(place, f"not an entry: {type(error).__name__}: {error}")
+
+    def erase(self, at: str, body: dict[str, Any]) -> None:
+        """Takes note that values were erased: they needn't be here."""
+        self.erasures.append(f"{at} by {body['by']}: {len(body['places'])} values of {body['stream']}")
+        for seq, path in body["places"]:
+            if (body["stream"], seq, path) in self.absent:
+                self.absent.remove((body["stream"], seq, path))
+                self.erased += 1
 
     def meaning(self, place: str, stream: str, kind: str, at: str, body: dict[str, Any]) -> None:
         """Follows the calls: no effect without its verdict, no approval but for its call, in time and once."""
@@ -799,6 +826,7 @@ class Payloads:
     """The values, read beside the entries: they stand in the same order."""
 
     def __init__(self) -> None:
+        self.count = 0
         self._rows = self._read()
         self._next = next(self._rows, None)
 
@@ -823,27 +851,59 @@ class Payloads:
     def _read(self) -> Iterator[tuple[int, str, int, str, bytes, bytes]]:
         for number, line in lines("payloads.jsonl"):
             row = json.loads(line)
+            self.count += 1
             yield number, row["stream"], row["seq"], row["path"], bytes.fromhex(row["salt"]), row["value"].encode()
 
 
+def opened(name: str) -> BinaryIO:
+    """Opens a regular file of the export; a link, FIFO or device raises OSError."""
+    number = os.open(HERE / name, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    found = os.fstat(number)
+    if not stat.S_ISREG(found.st_mode) or found.st_size > FILE_BYTES:
+        os.close(number)
+        raise OSError(f"{name} is not a regular file of at most {FILE_BYTES} bytes")
+    return os.fdopen(number, "rb")
+
+
+def whole(name: str) -> bytes:
+    """Returns the bytes of a file that is read at once."""
+    with opened(name) as file:
+        data = file.read(SMALL_BYTES + 1)
+    if len(data) > SMALL_BYTES:
+        raise OSError(f"{name} has more than the {SMALL_BYTES} bytes that are read of it")
+    return data
+
+
 def lines(name: str) -> Iterator[tuple[int, bytes]]:
-    with (HERE / name).open("rb") as file:
-        for number, line in enumerate(file, 1):
+    with opened(name) as file:
+        number = 0
+        while line := file.readline(LINE_BYTES + 1):
+            number += 1
+            if len(line) > LINE_BYTES:
+                raise OSError(f"{name}:{number} has more than the {LINE_BYTES} bytes that a line may have")
             yield number, line[:-1] if line.endswith(b"\n") else line + b" (cut)"
 
 
-def check_tree(journal: Journal, manifest: dict[str, Any], keys: list[str], held: str, demanded: bool) -> list[str]:
+Held = tuple[int, bytes]
+"""Size and root of the checkpoint that the auditor holds."""
+
+
+def check_tree(
+    journal: Journal, manifest: dict[str, Any], keys: list[str], held: Held | None, demanded: bool
+) -> list[str]:
     """Checks checkpoint, proofs and consistency; returns what could not be checked."""
     if not (HERE / "checkpoint").exists() or not (HERE / "manifest.note").exists():
         if demanded or held:
             raise ValueError("the export is not signed")
         return ["the export is not signed: the journal had no key"]
-    _, size, root = read_checkpoint(open_note((HERE / "checkpoint").read_text("utf-8"), keys))
+    _, size, root = read_checkpoint(open_note(whole("checkpoint").decode(), keys))
     if size != manifest["size"]:
         journal.bad("checkpoint", f"it is of {size} entries, and the export of {manifest['size']}")
     if manifest["scope"] == ["all"]:
         if journal.tree.size != size or journal.tree.root() != root:
             journal.bad("checkpoint", "the entries are not those that were signed")
+    elif not (HERE / "proofs.jsonl").exists():
+        journal.bad("proofs.jsonl", "it is missing, and the scope is of single runs: a file or the scope was changed")
     else:
         proved = set()
         for number, line in lines("proofs.jsonl"):
@@ -855,35 +915,109 @@ def check_tree(journal: Journal, manifest: dict[str, Any], keys: list[str], held
             proved.add(row["stream"])
         for stream in sorted(set(journal.heads) - proved):
             journal.bad(stream, "there is no proof that it is in the tree")
-    if not held:
-        return []
-    _, old, old_root = read_checkpoint(open_note(held, keys))
-    row = json.loads((HERE / "consistency.json").read_text("utf-8"))
-    proof = [base64.b64decode(text) for text in row["proof"]]
-    if row["checkpoint"] != held or not is_consistent(old, size, old_root, root, proof):
-        journal.bad("consistency.json", "the journal does not begin with the entries of the checkpoint you hold")
+    if held is not None:
+        begins(journal, held, size, root)
     return []
+
+
+def begins(journal: Journal, held: Held, size: int, root: bytes) -> None:
+    """Checks that the journal begins with the entries of the checkpoint that the auditor holds."""
+    old, old_root = held
+    if old > size:
+        missing = f"{old - size} entries are missing"
+        what = f"the export ends at {size} entries, and the checkpoint you gave covers {old}: {missing}"
+        return journal.bad("checkpoint", what)
+    if journal.whole:
+        holds = journal.before == old_root
+    elif old == size:
+        holds = old_root == root
+    elif not (HERE / "consistency.json").exists():
+        what = "no consistency proof: ask for an export with --from-checkpoint, the one you hold"
+        return journal.bad("consistency.json", what)
+    else:
+        proof = [base64.b64decode(text) for text in json.loads(whole("consistency.json"))["proof"]]
+        holds = is_consistent(old, size, old_root, root, proof)
+    if not holds:
+        journal.bad("checkpoint", f"the journal does not begin with the {old} entries of the checkpoint you hold")
+    return None
+
+
+def check_counts(journal: Journal, manifest: dict[str, Any], payloads: int) -> None:
+    """Compares what the manifest counts with what is there. What is gone was erased, or withheld as it says."""
+    if manifest.get("withheld") != len(journal.absent):
+        gone = f"{len(journal.absent)} values are missing that no entry erased"
+        journal.bad("payloads.jsonl", f"{gone}, and the manifest says that {manifest.get('withheld')} were withheld")
+        for stream, seq, path in sorted(journal.absent)[:20]:
+            journal.bad(f"{stream}#{seq} {path}", "the value is missing, or one of those that were withheld")
+    count = journal.tree.size
+    for name, found in (("entries", count), ("payloads", payloads)):
+        if manifest.get(name) != found:
+            journal.bad("manifest.json", f"it says {manifest.get(name)} {name}, and there are {found}")
+    if manifest["size"] < count or (journal.whole and manifest["size"] != count):
+        journal.bad("manifest.json", f"it says the journal has {manifest['size']} entries, and {count} are here")
+    runs = {stream.removeprefix("run/") for stream in journal.heads if stream.startswith("run/")}
+    if not journal.whole and set(manifest["scope"]) != runs:
+        odd = ", ".join(sorted(set(manifest["scope"]) ^ runs)[:5])
+        journal.bad("manifest.json", f"its scope was changed: it is not the runs that are here: {odd}")
+
+
+class Misused(Exception):
+    """An option is wrong, which says nothing about the export."""
+
+
+def held_of(note: str, keys: list[str]) -> Held | None:
+    """Reads the checkpoint that the auditor holds. Raises Misused."""
+    if not note:
+        return None
+    try:
+        return read_checkpoint(open_note(note, keys))[1:]
+    except ValueError as error:
+        raise Misused(
+            f"the checkpoint you gave can't be used: {error}: name a checkpoint file, and with --key the key that "
+            f"signed it"
+        ) from error
+
+
+def key_of(text: str) -> str:
+    """Reads the value of --key. Raises Misused."""
+    try:
+        if text.strip().count("+") < 2 or text.strip().startswith("PRIVATE+KEY+"):
+            raise Misused("--key takes a public key, written NAME+ID+BASE64")
+        name, id, data = text.strip().split("+", 2)
+        raw = base64.b64decode(data, validate=True)
+        if not name or len(raw) != 33 or hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4].hex() != id:
+            raise ValueError("its parts don't fit each other: it was mistyped or cut")
+    except ValueError as error:
+        raise Misused(f"--key `{text}`: not a public key, written NAME+ID+BASE64: {error}") from error
+    return text
 
 
 def check(keys: list[str], held: str) -> tuple[Journal, list[str]]:
     """Returns the journal with its problems, and what could not be checked."""
     journal, notes, given = Journal(), [], bool(keys)
-    manifest = json.loads((HERE / "manifest.json").read_bytes())
+    there = [path.name for path, _ in zip(sorted(HERE.iterdir()), range(MEMBERS + 1), strict=False)]
+    if len(there) > MEMBERS:
+        raise ValueError(f"more than {MEMBERS} files, which no export has")
+    manifest = json.loads(whole("manifest.json"))
     if manifest["format"] != "remit export" or manifest["version"] != 1:
         raise ValueError("it is not an export of version 1")
     for name in dict.fromkeys((*FILES, *manifest["files"])):
-        if "/" in name or not (HERE / name).is_file() or _sha256(name) != manifest["files"].get(name):
+        if name not in (*FILES, *OTHERS):
+            journal.bad("manifest.json", f"it names {name!r}, which is no file of an export")
+        elif not (HERE / name).is_file() or _sha256(name) != manifest["files"].get(name):
             journal.bad(name, "it is not the file that the manifest describes")
-    for path in sorted(HERE.iterdir()):
-        if path.name not in (*manifest["files"], "manifest.json", "manifest.note"):
-            notes.append(f"{path.name} is no part of the export")
+    for name in there:
+        if name not in (*manifest["files"], "manifest.json", "manifest.note"):
+            notes.append(f"{name} is no part of the export")
     if not keys:
-        keys = json.loads((HERE / "keys.json").read_text("utf-8"))
+        keys = json.loads(whole("keys.json"))
         notes.append(f"signatures are checked against the bundle's own keys: {' '.join(keys) or 'none'}")
-    journal.whole = manifest["scope"] == ["all"]
+    holding = held_of(held, keys)
+    journal.whole, journal.held = manifest["scope"] == ["all"], holding[0] if holding else -1
     payloads = Payloads()
     for number, line in lines("entries.jsonl"):
         journal.entry(number, line, payloads)
+    check_counts(journal, manifest, payloads.count)
     for number, name in payloads.left():
         journal.bad(f"payloads.jsonl:{number}", f"{name}: a value that no entry commits to, or one out of its place")
     ends = {stream: {"entries": seq + 1, "head": hash} for stream, (seq, hash) in journal.heads.items()}
@@ -895,10 +1029,10 @@ def check(keys: list[str], held: str) -> tuple[Journal, list[str]]:
         journal.bad(place, f"grant {use['grant']} has no entry of this use")
     try:
         if (HERE / "manifest.note").exists():
-            text = open_note((HERE / "manifest.note").read_text("utf-8"), keys)
+            text = open_note(whole("manifest.note").decode(), keys)
             if text.split("\n")[1:3] != ["remit export manifest v1", _sha256("manifest.json")]:
                 journal.bad("manifest.note", "the manifest is not the one that was signed")
-        notes += check_tree(journal, manifest, keys, held, given or bool(manifest.get("signed")))
+        notes += check_tree(journal, manifest, keys, holding, given or bool(manifest.get("signed")))
     except ValueError as error:
         journal.bad("signatures", str(error))
     return journal, notes
@@ -906,7 +1040,7 @@ def check(keys: list[str], held: str) -> tuple[Journal, list[str]]:
 
 def _sha256(name: str) -> str:
     hashed = hashlib.sha256()
-    with (HERE / name).open("rb") as file:
+    with opened(name) as file:
         while block := file.read(1 << 20):
             hashed.update(block)
     return hashed.hexdigest()
@@ -931,23 +1065,44 @@ def write_rulings(folder: Path) -> int:
     return count
 
 
+def held_text(name: str) -> str:
+    """Returns the text of the file with the checkpoint that the auditor holds. Raises Misused."""
+    try:
+        return Path(name).read_text("utf-8") or "(empty)"
+    except (OSError, ValueError) as error:
+        raise Misused(f"--checkpoint `{name}`: it can't be read: {error}") from error
+
+
 def main() -> int:
     """Prints what was found and returns the exit code."""
-    parser = argparse.ArgumentParser(description="Checks the export that this file lies in.", allow_abbrev=False)
+    global HERE
+    parser = argparse.ArgumentParser(description="Checks an export of a Remit journal.", allow_abbrev=False)
+    parser.add_argument("export", nargs="?", help="the export's folder; else the one that this file lies in")
     parser.add_argument("--key", action="append", default=[], help="a public key that you got elsewhere; repeatable")
     parser.add_argument("--checkpoint", help="a file with a checkpoint you hold: the journal must begin with it")
     parser.add_argument("--rulings", metavar="DIR", help="write each signed ruling and its signature there, and check")
     said = parser.parse_args()
+    HERE = HERE if said.export is None else Path(said.export)
     try:
-        held = Path(said.checkpoint).read_text("utf-8") or "(empty)" if said.checkpoint is not None else ""
-        journal, notes = check(said.key, held)
+        held = held_text(said.checkpoint) if said.checkpoint is not None else ""
+        journal, notes = check([key_of(key) for key in said.key], held)
         if said.rulings is not None:
             notes.append(f"{write_rulings(Path(said.rulings))} signed rulings are in {said.rulings}")
+    except Misused as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         sys.stderr.write(f"this export can't be read: {type(error).__name__}: {error}\n")
         return 2
     out = sys.stdout.write
     out(f"{journal.tree.size} entries in {len(journal.heads)} streams, {journal.effects} effects\n")
+    absent = f"{len(journal.absent)} values are withheld, {journal.erased} were erased"
+    if journal.absent or journal.erasures:
+        out(f"{absent}, in {len(journal.erasures)} erasures\n")
+    for erasure in journal.erasures:
+        out(f"erased: {erasure}\n")
+    if journal.grants:
+        out(f"{len(journal.grants)} grants\n")
     for note in notes:
         out(f"note: {note}\n")
     for problem in journal.problems[:20]:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from remit.probes import activations, answers, forged, grants, policies, quorum, rewritten, stops, timing
+from remit.probes import activations, answers, evidence, forged, grants, policies, quorum, rewritten, stops, timing
 from remit.probes.ground import Ground
 from remit.runtime.ambient import System
 
-_MODULES = (policies, rewritten, forged, quorum, timing, answers, grants, stops, activations)
+_MODULES = (policies, rewritten, forged, quorum, timing, answers, grants, stops, activations, evidence)
 
 
 @dataclass(frozen=True, slots=True)

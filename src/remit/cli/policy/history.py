@@ -10,7 +10,7 @@ from remit.cli.output import escaped, fields, heading, moment, print_json, value
 from remit.cli.policy.activating import words_of
 from remit.cli.policy.comparing import show_difference
 from remit.cli.settings import asynchronous, json_option, keys_option, settings, store_option
-from remit.cli.stores import open_store
+from remit.cli.sources import export_option, source
 from remit.errors import UnknownId
 from remit.policykit.diff import Difference, compare
 from remit.runtime.keys import KeyRing
@@ -26,10 +26,11 @@ _PEOPLE = ("revoked", "restored")
 @click.command(name="log")
 @click.argument("digest", metavar="[DIGEST]", required=False)
 @keys_option
+@export_option
 @store_option
 @json_option
 @asynchronous
-async def log(digest: str | None, keys: str | None, store: str | None, as_json: bool) -> None:
+async def log(digest: str | None, keys: str | None, bundle: str | None, store: str | None, as_json: bool) -> None:
     """Say who changed the policies, when, why, and who approved it, the newest first.
 
     With DIGEST (of a set, its beginning, or a revision's number), that entry, and in words what differs from the set
@@ -38,7 +39,7 @@ async def log(digest: str | None, keys: str | None, store: str | None, as_json: 
     Exit codes: 0 done, 5 no such set.
     """
     found = settings(store=store, keys=keys)
-    async with await open_store(found) as journal:
+    async with source(store, bundle) as journal:
         trusted = await trusted_keys(journal, KeyRing(found.keys), found.policy_keys)
         differences: list[Difference] = []
         rows = [{**row, "differences": []} for row in reversed(await policy_log(journal, trusted))]

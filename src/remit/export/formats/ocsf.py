@@ -28,7 +28,7 @@ def write(runs: Iterable[RunRows]) -> Iterator[bytes]:
 def event(run: RunRows, call: CallRow) -> dict[str, Any]:
     """Returns the event of a call."""
     activity = _ACTIVITY.get(call.effect, 99)
-    ran = call.status == "settled"
+    ran = call.status == "settled" and call.produced_by == "tool"
     waiting = call.status in ("waiting", "intended", "in_doubt")
     action, action_name, disposition = _ALLOWED if ran else _PENDING if waiting else _BLOCKED
     response: dict[str, Any] = {"code": 0 if call.error == "" else 1}
@@ -43,7 +43,7 @@ def event(run: RunRows, call: CallRow) -> dict[str, Any]:
         "class_name": "API Activity",
         "type_uid": 600300 + activity,
         "severity_id": 1 if call.outcome == "allow" else 3,
-        "status_id": 1 if ran and not call.error else 0 if waiting else 2,
+        "status_id": 1 if call.status == "settled" and not call.error else 0 if waiting else 2,
         "time": milliseconds(call.requested),
         "start_time": milliseconds(call.requested),
         **({"end_time": milliseconds(call.settled)} if call.settled else {}),
@@ -77,5 +77,8 @@ def event(run: RunRows, call: CallRow) -> dict[str, Any]:
             "rules": list(call.rules),
             "rulings": [{"reviewer": row.reviewer, "approved": row.approved, "at": row.at} for row in call.rulings],
             "entry": call.entry,
+            "produced_by": call.produced_by,
+            "asked": dict(call.asked),
+            "changed_by": call.changed_by,
         },
     }

@@ -51,6 +51,8 @@ def _call(run: RunRows, call: CallRow) -> dict[str, Any]:
         "remit.outcome": call.outcome,
         "remit.rules": " ".join(call.rules),
         "remit.status": call.status,
+        "remit.produced_by": call.produced_by,
+        "remit.changed_by": call.changed_by,
         "remit.digest": call.digest,
         "remit.reviewers": " ".join(row.reviewer for row in call.rulings),
         "error.type": call.cause,

@@ -40,6 +40,7 @@ def _call(found: dict[str, Any], run: RunRows, call: CallRow, principal: str, po
     _relate(found, "actedOnBehalfOf", agent, {"prov:delegate": agent, "prov:responsible": principal})
     times = {"prov:startTime": call.requested, "prov:endTime": call.settled}
     said = {"remit:tool": call.tool, "remit:outcome": call.outcome, "remit:status": call.status}
+    said |= {"remit:produced_by": call.produced_by, "remit:changed_by": call.changed_by}
     name = f"call/{run.run}/{call.call}"
     activity = _add(found, "activity", name, {key: value for key, value in {**times, **said}.items() if value})
     association = {"prov:activity": activity, "prov:agent": agent, "prov:plan": policies}
@@ -52,7 +53,12 @@ def _call(found: dict[str, Any], run: RunRows, call: CallRow, principal: str, po
         _relate(found, "wasDerivedFrom", f"{request}/{name}", derived)
     if call.status == "settled" and not call.error:
         result = _add(found, "entity", f"result/{run.run}/{call.call}", {"remit:entry": call.entry})
-        _relate(found, "wasGeneratedBy", result, {"prov:entity": result, "prov:activity": activity})
+        if call.produced_by.startswith("person "):  # who answered made it; the call only used it
+            person = f"reviewer/{call.produced_by.removeprefix('person ')}"
+            reviewer = _add(found, "agent", person, {"prov:type": "prov:Person"})
+            _relate(found, "wasAttributedTo", result, {"prov:entity": result, "prov:agent": reviewer})
+        else:
+            _relate(found, "wasGeneratedBy", result, {"prov:entity": result, "prov:activity": activity})
     for row in call.rulings:
         reviewer = _add(found, "agent", f"reviewer/{row.reviewer}", {"prov:type": "prov:Person"})
         ruling = {"prov:startTime": row.at, "remit:approved": str(row.approved).lower()}

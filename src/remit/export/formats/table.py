@@ -16,7 +16,7 @@ from remit.export.rows import CallRow, RunRows
 COLUMNS = (
     "run", "graph", "principal", "task", "agent", "call", "tool", "effect", "outcome", "rules", "reasons", "reviewers",
     "status", "requested", "settled", "args", "result", "cause", "error", "attempts", "cost", "labels", "digest",
-    "entry",
+    "entry", "produced_by", "asked", "changed_by",
 )  # fmt: skip
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -74,6 +74,9 @@ def _row(run: RunRows, call: CallRow) -> dict[str, Any]:
         "labels": " ".join(call.labels),
         "digest": call.digest,
         "entry": call.entry,
+        "produced_by": call.produced_by.partition(" ")[0],
+        "asked": orjson.dumps(dict(call.asked)).decode() if call.asked else "",
+        "changed_by": call.changed_by,
     }
     return {name: values[name] for name in COLUMNS}
 
