@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from remit.core.detectors import Detector, Finding, Places, Report, texts
     from remit.core.entries import Outcome
     from remit.core.graph import Agent, FactProvider, FactRequest, Graph, Task, agent, fact
-    from remit.core.tools import Effect, Repeat, ToolSpec
+    from remit.core.tools import Effect, Limits, Repeat, ToolSpec
     from remit.core.typed import NOT_DONE, Invocation, Tool, foreign_tool, tool
-    from remit.errors import Denied, InvalidArguments, PolicyError, RemitError, ToolFailed, Transient
+    from remit.errors import Denied, InvalidArguments, PolicyError, RemitError, ResultLost, ToolFailed, Transient
     from remit.runtime.app import Runtime
     from remit.runtime.context import Context
     from remit.runtime.scheduler import RunReport
@@ -23,9 +23,17 @@ _HOMES = {
     "remit.core.detectors": ("Detector", "Finding", "Places", "Report", "texts"),
     "remit.core.entries": ("Outcome",),
     "remit.core.graph": ("Agent", "FactProvider", "FactRequest", "Graph", "Task", "agent", "fact"),
-    "remit.core.tools": ("Effect", "Repeat", "ToolSpec"),
+    "remit.core.tools": ("Effect", "Limits", "Repeat", "ToolSpec"),
     "remit.core.typed": ("NOT_DONE", "Invocation", "Tool", "foreign_tool", "tool"),
-    "remit.errors": ("Denied", "InvalidArguments", "PolicyError", "RemitError", "ToolFailed", "Transient"),
+    "remit.errors": (
+        "Denied",
+        "InvalidArguments",
+        "PolicyError",
+        "RemitError",
+        "ResultLost",
+        "ToolFailed",
+        "Transient",
+    ),
     "remit.runtime.app": ("Runtime",),
     "remit.runtime.context": ("Context",),
     "remit.runtime.scheduler": ("RunReport",),
@@ -48,12 +56,14 @@ __all__ = [
     "Graph",
     "InvalidArguments",
     "Invocation",
+    "Limits",
     "Outcome",
     "Places",
     "PolicyError",
     "RemitError",
     "Repeat",
     "Report",
+    "ResultLost",
     "RunReport",
     "Runtime",
     "Task",

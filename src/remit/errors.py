@@ -21,7 +21,8 @@
     |-- CallError              raised inside an agent by `ctx.call`
     |   |-- InvalidArguments   the arguments don't fit the tool's schema
     |   |-- Denied             a policy or a person said no
-    |   |-- ToolFailed         the tool raised, timed out or gave back what it may not
+    |   |-- ToolFailed         the tool raised or timed out
+    |   |-- ResultLost         the tool ran and what it did is done, but its result can't be had
     |   `-- Misuse             the agent used its context in a way that can't be replayed
     |-- Transient              a tool raises it: trying again may help (only where its `repeat` permits)
     `-- RunError               a run can't go on
@@ -163,7 +164,19 @@ class Denied(CallError):
 
 
 class ToolFailed(CallError):
-    """The tool raised, timed out or gave back what it may not; `cause` is the type it raised."""
+    """The tool raised or timed out; `cause` is the type it raised."""
+
+    def __init__(self, message: str, cause: str = "") -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
+class ResultLost(CallError):
+    """The tool ran, and what it did is done: don't call it again for that. Its result can't be had.
+
+    `cause` says why: `ResultLost` where it can't be kept (it has no JSON form, is too large, or doesn't fit the tool's
+    result type), `ResultRefused` where a guardrail, an obligation or the run's purpose withholds it.
+    """
 
     def __init__(self, message: str, cause: str = "") -> None:
         super().__init__(message)

@@ -18,7 +18,16 @@ from remit.core.detectors import Detector, Places, Report
 from remit.core.entries import Obligation
 from remit.core.obliging import Obliged
 from remit.core.tools import idempotency_key
-from remit.errors import Denied, InvalidArguments, JournalError, PolicyError, ReplayMismatch, ToolFailed, UnknownId
+from remit.errors import (
+    Denied,
+    InvalidArguments,
+    JournalError,
+    PolicyError,
+    ReplayMismatch,
+    ResultLost,
+    ToolFailed,
+    UnknownId,
+)
 from remit.policykit.backtest import Backtest
 from remit.runtime import gate as gates
 from remit.runtime.guards import Guarded
@@ -358,7 +367,7 @@ async def test_a_result_that_cant_be_covered_is_refused(world: World) -> None:
     async def agent(ctx: Context) -> str:
         try:
             return str(await ctx.call(fetch))
-        except ToolFailed as error:
+        except ResultLost as error:
             return str(error)
 
     world.policy(obliging(mask=["/result/card"]))

@@ -13,7 +13,7 @@ from worlds import World, one
 
 from remit import Context, Detector, Graph, Task, tool
 from remit.core.detectors import Finding, Places, Report
-from remit.errors import BadInput, Denied, RunError, ToolFailed
+from remit.errors import BadInput, Denied, ResultLost, RunError
 from remit.runtime.tracing import trace
 from remit.store.journal import Journal
 
@@ -135,7 +135,7 @@ async def test_a_result_that_can_not_do_without_is_refused(world: World) -> None
     async def asks(ctx: Context) -> str:
         try:
             return str(await ctx.call(reading, id="7"))
-        except ToolFailed as error:
+        except ResultLost as error:
             return str(error)
 
     purposes(world, tools=["age"], columns=[{"tools": ["age"], "only": ["/years"]}])

@@ -215,6 +215,7 @@ async def test_a_ruling_written_after_its_reviewer_was_revoked_is_found_by_both_
     for path in world.path.parent.glob(f"{world.path.name}-*"):
         path.unlink()
     world.path.write_bytes(store)
+    world.forget_marks()
     await world.revokes("ann")
     async with await Journal.open(world.url, keys=world.keys) as journal:
         head = (await journal.read(f"review/{review}"))[-1].head

@@ -22,6 +22,7 @@ from remit import (
     Graph,
     Invocation,
     Outcome,
+    ResultLost,
     Task,
     ToolFailed,
     Transient,
@@ -474,7 +475,7 @@ UNFIT: list[tuple[Any, Any]] = [
 
 
 @pytest.mark.parametrize(("annotation", "value"), UNFIT, ids=[f"{a}-{type(v).__name__}" for a, v in UNFIT])
-async def test_a_result_that_does_not_fit_is_a_failure_and_never_reaches_the_agent(
+async def test_a_result_that_does_not_fit_is_lost_and_the_agent_is_told_that_it_happened(
     world: World, annotation: Any, value: Any
 ) -> None:
     async def gives(what: str):  # type: ignore[no-untyped-def]
@@ -484,20 +485,21 @@ async def test_a_result_that_does_not_fit_is_a_failure_and_never_reaches_the_age
     act = tool(effect="read", repeat="idempotent", labels={})(gives)
 
     async def agent(ctx: Context) -> str:
-        with pytest.raises(ToolFailed) as caught:
+        with pytest.raises(ResultLost, match="ran, and what it did is done, but its result can't be had") as caught:
             await ctx.call(act, what="a")
         return caught.value.cause
 
     async with world.runtime(one(agent, act)) as runtime:
         report = await runtime.run("app", principal="me")
-    assert (report.output, await world.why(report.run)) == ("Unfit", [])
+    assert (report.output, await world.why(report.run)) == ("ResultLost", [])
+    assert (await world.state(report.run)).settled.get(act.name) == 1
     await world.holds()
 
 
 async def test_what_an_agent_gets_is_the_same_live_and_replayed(world: World) -> None:
     @tool(effect="read", repeat="idempotent", labels={})
-    def gives(what: str) -> tuple[float, set[int], datetime, dict[int, float]]:
-        return 1.0, {3, 1, 2}, datetime(2026, 1, 1), {1: 1e16}
+    def gives(what: str) -> tuple[float, list[int], datetime, dict[int, float]]:
+        return 1.0, [3, 1, 2], datetime(2026, 1, 1), {1: 1e16}
 
     world.policy({"id": "read", "allow": "tool.name == 'gives'"}, {"id": "ask", "escalate": "tool.name == 'act'"})
     act = world.act()

@@ -21,7 +21,7 @@ from remit.core.canonical import canonical, digest_bytes
 from remit.core.detectors import Detector
 from remit.core.identity import spelt, unfit
 from remit.core.tools import NAME
-from remit.core.typed import Results, Tool, signature_of
+from remit.core.typed import Results, Tool, results_of, signature_of
 from remit.errors import GraphError
 
 AgentFunction = Callable[..., Awaitable[Any]]
@@ -44,12 +44,12 @@ class Agent:
     @cached_property
     def input(self) -> Results[Any]:
         """Reads the input as the second parameter's annotation says."""
-        return Results(list(self._signature.parameters.values())[1].annotation)
+        return results_of(list(self._signature.parameters.values())[1].annotation, f"agent `{self.name}`: its input")
 
     @cached_property
     def output(self) -> Results[Any]:
         """Writes and reads the output as the return annotation says."""
-        return Results(self._signature.return_annotation)
+        return results_of(self._signature.return_annotation, f"agent `{self.name}`: its output")
 
     @cached_property
     def _signature(self) -> inspect.Signature:
@@ -66,7 +66,7 @@ class FactRequest:
     """What a fact provider is asked about: the call as it will be decided.
 
     Attributes:
-        args: the validated arguments as plain JSON values.
+        args: the validated arguments as plain JSON values: a copy of the provider's own. Changing it changes nothing.
     """
 
     tool: str
@@ -88,10 +88,15 @@ class FactProvider:
     tools: tuple[str, ...]
     function: Callable[[FactRequest], Any]
 
+    def __post_init__(self) -> None:
+        """Raises ToolError where its value has no type, or one that can't be kept as it is."""
+        _ = self.value
+
     @cached_property
     def value(self) -> Results[Any]:
         """Writes the value as the return annotation says."""
-        return Results(signature_of(self.function, f"fact `{self.name}`").return_annotation)
+        place = f"fact `{self.name}`"
+        return results_of(signature_of(self.function, place).return_annotation, f"{place}: its value")
 
 
 def fact(

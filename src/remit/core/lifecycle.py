@@ -157,6 +157,11 @@ class CallState(msgspec.Struct, frozen=True):
     """Those that it was allowed by."""
 
     @property
+    def lost(self) -> bool:
+        """Whether it ran to a good end, and its result can't be had: `commitment` is then of the reason in words."""
+        return self.ok and self.cause != ""
+
+    @property
     def current(self) -> e.CallRecord | None:
         """The call as it is decided and run: with what reviewers changed."""
         if self.record is None or not self.edited:
@@ -361,7 +366,7 @@ def _call(state: RunState, entry: Entry) -> RunState:
         call = change(old, status=_step(CALLS, old.status, "intended again", entry))
     else:
         status = _step(CALLS, old.status, "settled", entry)
-        commitment = (body.result if body.ok else body.error) or ""
+        commitment = body.result or body.error or ""
         call = change(
             old, status=status, settled=entry.seq, ok=body.ok, cause=body.cause, commitment=commitment,
             attempts=body.attempts, labels=body.labels,

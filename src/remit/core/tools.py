@@ -67,6 +67,19 @@ RepeatName = Literal["idempotent", "keyed", "once"]
 """How `repeat` is written as text: the values of `Repeat`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is kept, in bytes of canonical JSON.
+
+    Attributes:
+        arguments: of one call's arguments together; a call with more is rejected before it is decided.
+        result: of one result; a larger one is lost, and the call is done all the same.
+    """
+
+    arguments: int = 1024 * 1024
+    result: int = 16 * 1024 * 1024
+
+
 @dataclass(frozen=True)
 class ToolSpec:
     """All that is known about a tool; its `digest` covers every field.

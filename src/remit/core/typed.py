@@ -23,6 +23,7 @@ from pydantic_core import PydanticSerializationError, core_schema, to_jsonable_p
 
 from remit.core.canonical import canonical, plain
 from remit.core.foreign import ForeignArguments
+from remit.core.roundtrip import lossy
 from remit.core.schemas import names_of
 from remit.core.tools import Effect, EffectName, JsonSchema, Repeat, RepeatName, ToolSpec
 from remit.errors import InvalidArguments, NotCanonical, ToolError
@@ -89,37 +90,72 @@ class Arguments:
         Raises:
             InvalidArguments: naming every argument that doesn't fit, and why.
         """
-        data = _as_json(arguments, self._tool)
-        try:
-            model = self._model.model_validate_json(data, strict=True)
-        except pydantic.ValidationError as error:
-            raise InvalidArguments(f"tool `{self._tool}`: {_words(error)}") from error
-        # Through the bytes: what is decided is what the journal gives back, where 1.0 is 1.
-        normal: dict[str, object] = plain(canonical(model.model_dump(mode="json", by_alias=True)))
+        data = self._written(self._read(_as_json(arguments, self._tool)))
+        # What is decided is what the journal gives back, where 1.0 is 1, and what the function will be given.
+        self._same(self._read(data), data)
+        normal: dict[str, object] = plain(data)
         return normal
 
     def bind(self, arguments: Mapping[str, object]) -> dict[str, object]:
-        """Returns normalised arguments as the Python values that the function takes."""
-        model = self._model.model_validate_json(canonical(arguments), strict=True)
+        """Returns normalised arguments as the Python values that the function takes, made anew each time.
+
+        Raises:
+            InvalidArguments: they don't fit any more, or stand for other arguments than these: nothing may run.
+        """
+        data = canonical(arguments)
+        model = self._read(data)
+        self._same(model, data)
         return {name: getattr(model, field) for name, field in self._names}
+
+    def _read(self, data: bytes) -> pydantic.BaseModel:
+        try:
+            return self._model.model_validate_json(data, strict=True)
+        except pydantic.ValidationError as error:
+            raise InvalidArguments(f"tool `{self._tool}`: {_words(error)}") from error
+        except Exception as error:
+            raise InvalidArguments(f"tool `{self._tool}`: its validators failed: {type(error).__name__}") from error
+
+    def _written(self, model: pydantic.BaseModel) -> bytes:
+        try:
+            return canonical(model.model_dump(mode="json", by_alias=True, warnings="error"))
+        except Exception as error:
+            said = str(error) if isinstance(error, (NotCanonical, ValueError)) else type(error).__name__
+            raise InvalidArguments(f"tool `{self._tool}`: the arguments can't be kept as JSON: {said}") from error
+
+    def _same(self, model: pydantic.BaseModel, data: bytes) -> None:
+        if self._written(model) != data:
+            raise InvalidArguments(
+                f"tool `{self._tool}`: the arguments change when they are read back from JSON: its types, validators"
+                " and serializers must give the same value again"
+            )
 
 
 class Results(Generic[R]):
     """Turns what a tool, agent or fact provider returns into JSON and back, by its annotation."""
 
     def __init__(self, annotation: Any) -> None:
+        """Raises ToolError where values of the type would not come back from JSON as they were."""
         self._adapter: pydantic.TypeAdapter[R] = pydantic.TypeAdapter(annotation)
         self.schema: JsonSchema = self._adapter.json_schema(mode="serialization", schema_generator=Schemas)
+        if why := lossy(self._adapter.core_schema, self.schema, written=True):
+            raise ToolError(why)
 
     def dump(self, value: object) -> bytes:
-        """Returns the canonical bytes of `value`. Raises ValueError or NotCanonical where it doesn't fit."""
+        """Returns the canonical bytes of `value`, which `load` gives back.
+
+        Raises:
+            ValueError, NotCanonical: it doesn't fit, has no JSON form, or would come back as another value.
+        """
+        data = self._written(value)
+        if self._written(self._adapter.validate_json(data)) != data:
+            raise ValueError("it changes when it is read back from JSON")
+        return data
+
+    def _written(self, value: object) -> bytes:
         try:
-            plain = self._adapter.dump_python(value, mode="json", warnings="error")  # type: ignore[arg-type]  # checked here
+            return canonical(self._adapter.dump_python(value, mode="json", by_alias=True, warnings="error"))  # type: ignore[arg-type]  # checked here
         except PydanticSerializationError as error:
             raise ValueError(str(error)) from error
-        data = canonical(plain)
-        self._adapter.validate_json(data)
-        return data
 
     def load(self, data: bytes) -> R:
         """Returns the value that `dump` wrote: the same live, at replay and in another process."""
@@ -379,7 +415,9 @@ def _make(function: Callable[..., Any], name: str | None, options: _Options) -> 
     try:
         arguments = model.model_json_schema(schema_generator=Schemas)
         normal = model.model_json_schema(mode="serialization", schema_generator=Schemas)
-        results: Results[Any] = Results(signature.return_annotation)
+        if why := lossy(model.__pydantic_core_schema__, arguments, written=False):
+            raise ToolError(f"tool `{name}`: {why}")
+        results = results_of(signature.return_annotation, f"tool `{name}`: its result")
     except pydantic.PydanticUserError as error:
         raise ToolError(f"tool `{name}`: no JSON Schema can be made of its signature: {error}") from error
     description = inspect.cleandoc(function.__doc__ or "")
@@ -388,6 +426,16 @@ def _make(function: Callable[..., Any], name: str | None, options: _Options) -> 
         spec, function, Arguments(model, name), results, wants_invocation=wants, probe=options.probe, secrets=secrets,
         retry_on=_retried(name, options),
     )  # fmt: skip
+
+
+def results_of(annotation: Any, place: str) -> Results[Any]:
+    """Returns how values of a type are written and read. Raises ToolError with the place: they can't be."""
+    try:
+        return Results(annotation)
+    except ToolError as error:
+        raise ToolError(f"{place}: {error}") from error
+    except pydantic.PydanticUserError as error:
+        raise ToolError(f"{place}: no JSON Schema can be made of its type: {error}") from error
 
 
 def _secrets(tool: str, names: Iterable[str], *, wants: bool) -> tuple[str, ...]:

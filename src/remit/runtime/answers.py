@@ -7,7 +7,7 @@ import orjson
 from remit.core.entries import Commitment
 from remit.core.lifecycle import CallState, CallStatus
 from remit.core.reviews import ReviewState, Vote
-from remit.errors import CallError, Denied, InvalidArguments, Tampered, ToolFailed
+from remit.errors import CallError, Denied, InvalidArguments, ResultLost, Tampered, ToolFailed
 from remit.runtime.stream import RunStream
 from remit.store.payloads import open_payload
 
@@ -20,6 +20,11 @@ def denied(tool: str, reasons: tuple[str, ...]) -> Denied:
 def failed(tool: str, error: str, cause: str) -> ToolFailed:
     """Returns the error for a tool that ran and failed."""
     return ToolFailed(f"`{tool}` failed: {cause}: {error}", cause)
+
+
+def lost(tool: str, error: str, cause: str) -> ResultLost:
+    """Returns the error for a tool that ran well and whose result can't be had."""
+    return ResultLost(f"`{tool}` ran, and what it did is done, but its result can't be had: {error}", cause)
 
 
 async def refusal(stream: RunStream, call: CallState) -> Denied:
@@ -74,7 +79,7 @@ async def ended(stream: RunStream, call: CallState) -> bytes:
         CallError: it was rejected, refused, or the tool failed.
         Tampered: a payload isn't what the journal committed to.
     """
-    if call.status is CallStatus.SETTLED and call.ok:
+    if call.status is CallStatus.SETTLED and call.ok and not call.lost:
         return stream.value(call.settled, "/result", call.commitment)
     raise await _error(stream, call)
 
@@ -82,6 +87,8 @@ async def ended(stream: RunStream, call: CallState) -> bytes:
 async def _error(stream: RunStream, call: CallState) -> CallError:
     if call.status is CallStatus.REJECTED:
         return InvalidArguments(_text(stream, call.seq, "/error", call.commitment))
+    if call.lost:
+        return lost(call.tool, _text(stream, call.settled, "/error", call.commitment), call.cause)
     if call.status is CallStatus.SETTLED:
         return failed(call.tool, _text(stream, call.settled, "/error", call.commitment), call.cause)
     if call.because:

@@ -23,7 +23,7 @@ from remit.core.lifecycle import RunState, RunStatus, is_quarantined
 from remit.core.matching import words
 from remit.core.notes import VerifierKey
 from remit.core.policy import PolicySet
-from remit.core.tools import LABEL
+from remit.core.tools import LABEL, Limits
 from remit.errors import (
     BadInput,
     Conflict,
@@ -70,6 +70,7 @@ class Runtime:
     count, those in the folder `keys` if not given. `secrets` is where the tools' are: a mapping, or
     what is asked by name; the environment (`REMIT_SECRET_<name>`) if not given. What is written is authenticated by the
     store's journal key: a file in `keys`, made with the store, or `journal_key`, 64 hex digits given to every worker.
+    `limits` says how large arguments and results may be.
     """
 
     def __init__(
@@ -85,8 +86,10 @@ class Runtime:
         ambient: Ambient | None = None,
         worker: str = "",
         journal_key: str = "",
+        limits: Limits | None = None,
     ) -> None:
         self._packs = tuple(packs)
+        self._limits = limits or Limits()
         self._registry = Registry(graphs)
         self._store = store
         self._folder = policies
@@ -114,7 +117,9 @@ class Runtime:
                 ring=self._keys, trusted=[VerifierKey.parse(key) for key in self._policy_keys],
             )  # fmt: skip
             now = await self._governing.begin()
-            self._gate = Gate(self.journal, self._registry, now, self._ambient, self._secrets, self._governing)
+            self._gate = Gate(
+                self.journal, self._registry, now, self._ambient, self._secrets, self._governing, self._limits
+            )
             await opening.enter_async_context(_beside(self._checkpoints.keep()))
             opening.enter_context(watched(asyncio.get_running_loop()))
             self._open = opening.pop_all()
@@ -155,7 +160,7 @@ class Runtime:
         if started.policies not in self._pinned:
             pinned = await self._governing.pinned(started.policies)
             self._pinned[started.policies] = Gate(
-                self.journal, self._registry, pinned.now, self._ambient, self._secrets, pinned
+                self.journal, self._registry, pinned.now, self._ambient, self._secrets, pinned, self._limits
             )
         return self._pinned[started.policies]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from remit.core.canonical import plain
+from remit.core.canonical import canonical, plain
 from remit.core.entries import Outcome
 from remit.core.facts import Facts
 from remit.core.graph import FactProvider, FactRequest
@@ -64,7 +64,9 @@ async def ask_providers(
     """Asks the fact providers; one that fails is absent, and rules that look at it are in error."""
     values: dict[str, object] = {}
     for provider in registry.facts_for(tool.name):
-        request = FactRequest(tool.name, args, ask.agent, stream.state.started.principal, stream.state.run)
+        # Each has a copy of its own: what a provider does to it, then or later, changes neither the call nor a verdict.
+        own = plain(canonical(args))
+        request = FactRequest(tool.name, own, ask.agent, stream.state.started.principal, stream.state.run)
         try:
             async with stream.ambient.timeout(_PROVIDER_SECONDS):
                 values[provider.name] = plain(provider.value.dump(await _provide(provider, request)))

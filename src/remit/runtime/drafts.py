@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import msgspec
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-from remit.core.canonical import LARGEST, canonical
+from remit.core.canonical import LARGEST, canonical, digest_bytes, plain
 from remit.core.decide import Verdict
 from remit.core.entries import CallRecord, Commitment, Head, Outcome, ReviewOpened, RuleHit, Sealed, VerdictRecord
 from remit.core.facts import Facts, roots
 from remit.core.obliging import Obliged
 from remit.core.people import IN_DOUBT, Queue, deadline
 from remit.core.policy import PolicySet
-from remit.core.tools import Call, ToolSpec, call_digest
+from remit.core.tools import Call, Limits, ToolSpec, call_digest
 from remit.errors import NotCanonical
 from remit.runtime.ambient import Ambient, new_id, stamp
 from remit.runtime.stream import Draft, RunStream
@@ -34,29 +34,38 @@ class Ask:
 
 
 def write_call(draft: Draft, stream: RunStream, ask: Ask, tool: ToolSpec, args: Mapping[str, object]) -> Call:
-    """Commits to the arguments, a payload each, and returns the call with its digest."""
+    """Commits to the arguments, a payload each, and returns the call with its digest.
+
+    The call's arguments are made from the bytes that are committed to, and nobody else has them.
+    """
     state = stream.state
-    commitments = {name: draft.commit(f"/args/{name}", canonical(value)) for name, value in args.items()}
+    values = {name: canonical(value) for name, value in args.items()}
+    commitments = {name: draft.commit(f"/args/{name}", value) for name, value in values.items()}
     record = CallRecord(ask.id, ask.agent, ask.agent_version, ask.task, tool.name, tool.digest, commitments, "")
     digest = call_digest(state.run, state.started.principal, record)
     record = msgspec.structs.replace(record, digest=digest)
-    return Call(state.run, state.started.principal, args, record)
+    return Call(state.run, state.started.principal, {name: plain(value) for name, value in values.items()}, record)
 
 
 def write_change(draft: Draft, asked: Call, obliged: Obliged) -> tuple[Call, dict[str, Commitment]]:
     """Commits to the arguments that obligations changed, and returns the call as it runs; as asked, if they did not."""
     if not obliged.changed:
         return asked, {}
-    edited = {name: draft.commit(f"/edited/{name}", canonical(obliged.args[name])) for name in obliged.changed}
+    values = {name: canonical(obliged.args[name]) for name in obliged.changed}
+    edited = {name: draft.commit(f"/edited/{name}", value) for name, value in values.items()}
     record = msgspec.structs.replace(asked.record, args={**asked.record.args, **edited})
     record = msgspec.structs.replace(record, digest=call_digest(asked.run, asked.principal, record))
-    return Call(asked.run, asked.principal, obliged.args, record), edited
+    args = {**asked.args, **{name: plain(value) for name, value in values.items()}}
+    return Call(asked.run, asked.principal, args, record), edited
 
 
 def said(arguments: Mapping[str, object]) -> bytes:
-    """Returns what an agent asked for as canonical bytes, even where it has no JSON form."""
+    """Returns what an agent asked for as canonical bytes, even where it has no JSON form; of much, size and SHA-256."""
     try:
-        return canonical(to_jsonable_python(dict(arguments), inf_nan_mode="constants"))
+        data = canonical(to_jsonable_python(dict(arguments), inf_nan_mode="constants"))
+        if len(data) <= Limits().arguments:
+            return data
+        return canonical(f"{len(data)} bytes, SHA-256 {digest_bytes(data)}")
     except (PydanticSerializationError, NotCanonical, ValueError, RecursionError):
         return canonical(repr(sorted(arguments))[:2_000].encode(errors="replace").decode())
 

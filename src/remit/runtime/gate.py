@@ -34,12 +34,12 @@ from remit.core.lifecycle import CallState
 from remit.core.obliging import Obliged, as_obliged, decide_approved, decide_granted, settled
 from remit.core.policy import PolicySet
 from remit.core.provenance import flow_of
-from remit.core.tools import Call, Repeat, ToolSpec, idempotency_key
+from remit.core.tools import Call, Limits, Repeat, ToolSpec, idempotency_key
 from remit.core.typed import Invocation, Tool
 from remit.errors import Conflict, InvalidArguments, PolicyError, Problem, TooLarge
 from remit.logs import get, is_on
 from remit.runtime.ambient import Ambient
-from remit.runtime.answers import denied, failed, refusal
+from remit.runtime.answers import denied, failed, lost, refusal
 from remit.runtime.asking import Decided, Seen, ask_providers
 from remit.runtime.counterbook import CounterBook, is_counter
 from remit.runtime.drafts import Ask, open_in_doubt, open_reviews, said, write_call, write_change, write_verdict
@@ -72,12 +72,14 @@ class Gate:
     def __init__(
         self, journal: Journal, registry: Registry, governed: Governed, ambient: Ambient,
         secrets: Secrets | None = None, governing: Following | None = None,
+        limits: Limits | None = None,
     ) -> None:  # fmt: skip
         """`governing` says whether another set is in force since; without it, this one is to the end."""
         self._journal = journal
         self._registry = registry
         self._ambient = ambient
-        self._invoker = Invoker(registry.tools, ambient, secrets or Secrets({}, ambient))
+        self._limits = limits or Limits()
+        self._invoker = Invoker(registry.tools, ambient, secrets or Secrets({}, ambient), self._limits.result)
         self._grants = GrantBook(journal, ambient)
         self._counters = CounterBook(journal, ambient)
         self._specs = {spec.name: spec for spec in registry.specs}
@@ -333,9 +335,15 @@ class Gate:
         if tool is None or graph is None or ask.tool not in graph.tools:
             raise await self._rejected(stream, ask, f"graph `{stream.state.started.graph}` has no tool `{ask.tool}`")
         try:
-            return tool, tool.arguments.normalise(ask.arguments)
+            args = tool.arguments.normalise(ask.arguments)
         except InvalidArguments as error:
             raise await self._rejected(stream, ask, str(error)) from error
+        if (size := len(canonical(args))) > self._limits.arguments:
+            words = (
+                f"tool `{ask.tool}`: its arguments have {size:,} bytes as JSON, and may have {self._limits.arguments:,}"
+            )
+            raise await self._rejected(stream, ask, f"{words}: hand over a reference, or raise `Limits.arguments`")
+        return tool, args
 
     async def _rejected(self, stream: RunStream, ask: Ask, words: str, *, covered: bool = False) -> InvalidArguments:
         await stream.ready()
@@ -480,7 +488,7 @@ class Gate:
         """Returns what the agent may have of a result, and what obligations, guardrails and the purpose did to it."""
         purpose = self.policies.purposes.known.get(stream.state.started.purpose)
         looks = self._guards.guards_results(tool.name)
-        if not invoked.ok or not (looks or purpose or obliged):
+        if not invoked.ok or invoked.cause or not (looks or purpose or obliged):
             return invoked, Guarded(None)
         guarded = covered(Guarded(plain(invoked.data)), obliged)
         if looks:
@@ -499,7 +507,7 @@ class Gate:
         if guarded.refused:
             # The effect has happened, and the agent is told so: what it doesn't get is what came back.
             text = f"`{tool}` ran, and its result was refused: {guarded.refused}"
-            invoked = replace(invoked, ok=False, data=b"", error=text, cause="ResultRefused")
+            invoked = replace(invoked, data=b"", error=text, cause="ResultRefused")
         return invoked, guarded
 
     async def _settle(self, stream: RunStream, tool: ToolSpec, call: Call, invoked: Invoked) -> bytes:
@@ -507,8 +515,9 @@ class Gate:
         invoked, guarded = await self._guarded(stream, tool, invoked, obliged)
         await stream.ready()
         draft = stream.draft()
-        result = draft.commit("/result", invoked.data) if invoked.ok else None
-        error = None if invoked.ok else draft.commit("/error", canonical(_printable(invoked.error)))
+        is_there = invoked.ok and not invoked.cause
+        result = draft.commit("/result", invoked.data) if is_there else None
+        error = None if is_there else draft.commit("/error", canonical(_printable(invoked.error)))
         body = CallSettled(
             call.id, invoked.ok, result, error, invoked.cause, invoked.attempts, invoked.milliseconds,
             tuple(sorted({*tool.result_labels, *guarded.labels})),
@@ -517,7 +526,7 @@ class Gate:
             guarded.did,
         )  # fmt: skip
         written = stream.enqueue(draft, f"tool:{tool.name}", body)
-        if stream.lineage is not None and invoked.ok:  # in the same step: as the journal has it, in its order
+        if stream.lineage is not None and is_there:  # in the same step: as the journal has it, in its order
             by_people = stream.state.calls[call.id].by_people
             stream.lineage.settled(call.id, tool, call.args, plain(invoked.data), guarded.labels, by_people)
         await asyncio.shield(written)
@@ -527,6 +536,8 @@ class Gate:
             )
         if not invoked.ok:
             raise failed(tool.name, _printable(invoked.error), invoked.cause)
+        if not is_there:
+            raise lost(tool.name, _printable(invoked.error), invoked.cause)
         return invoked.data
 
     async def _in_doubt(

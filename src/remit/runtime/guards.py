@@ -162,7 +162,7 @@ class Guards:
         for one in self._before:
             if one.use.looks_at(tool):
                 try:
-                    report = one.detector.look(_places(dict(args), one.use.said.arguments or ()))
+                    report = one.detector.look(_places(plain(canonical(args)), one.use.said.arguments or ()))
                     facts[one.use.name] = msgspec.to_builtins(report.facts)
                 except Exception as error:  # noqa: BLE001 - a detector may raise anything, and is then an error
                     _log.warning("guardrail failed", guardrail=one.use.name, error=f"{cause(error)}: {words(error)}")
@@ -214,7 +214,8 @@ class Guards:
     ) -> tuple[dict[str, object], tuple[Finding, ...]] | str:
         """Returns facts and findings, or what went wrong."""
         seconds = left = one.use.said.milliseconds / 1000
-        look = _Look(one.detector, places, self)
+        # A copy of the detector's own: what it does to it changes neither the call nor the result.
+        look = _Look(one.detector, [(pointer, plain(canonical(value))) for pointer, value in places], self)
         try:
             if self.outlived >= _MOST_OUTLIVED:
                 raise BadInput(f"{self.outlived} looks that ran out of time haven't ended: none is begun until they do")

@@ -14,9 +14,9 @@ from typing import Any
 import tenacity
 
 from remit.core.canonical import canonical, plain
-from remit.core.tools import Repeat
+from remit.core.tools import Limits, Repeat
 from remit.core.typed import NOT_DONE, Invocation, Tool
-from remit.errors import NotCanonical, Transient
+from remit.errors import InvalidArguments, Transient
 from remit.logs import get, is_on
 from remit.runtime.ambient import Ambient
 from remit.runtime.outside import cause, in_task_of_its_own, in_thread_to_its_end, place_of, traceback_of, words
@@ -30,6 +30,8 @@ _AGAIN = (TimeoutError, ConnectionError, Transient)
 @dataclass(frozen=True, slots=True)
 class Invoked:
     """How it ended: `data` (the result's canonical bytes) where `ok`, else the error and its type's name.
+
+    Where it is `ok` and has an error, it ran to a good end, and its result can't be had.
 
     `doubt` says that nobody knows whether the effect happened, and it must not be tried again by guess.
     """
@@ -46,8 +48,11 @@ class Invoked:
 class Invoker:
     """Holds the tools' callables."""
 
-    def __init__(self, tools: Mapping[str, Tool[..., Any]], ambient: Ambient, secrets: Secrets) -> None:
+    def __init__(
+        self, tools: Mapping[str, Tool[..., Any]], ambient: Ambient, secrets: Secrets, largest: int = Limits().result
+    ) -> None:
         self._tools = tools
+        self._largest = largest
         self._secrets = secrets
         self._ambient = ambient
 
@@ -57,9 +62,12 @@ class Invoker:
         Cancellation goes through: what was running is then in doubt.
         """
         tool = self._tools[name]
-        bound = tool.arguments.bind(args)
         begun = self._ambient.monotonic()
         attempts = 0
+        try:
+            tool.arguments.bind(args)
+        except InvalidArguments as error:  # its validators have changed their mind since it was decided
+            return Invoked(False, error=f"it did not run: {error}", cause="InvalidArguments", attempts=0)
         try:
             invocation = replace(invocation, secrets=await self._secrets.of(tool.secrets))
         except SecretMissing as error:
@@ -69,20 +77,21 @@ class Invoker:
             nonlocal attempts
             attempts += 1
             given = replace(invocation, attempt=invocation.attempt + attempts - 1)
-            value = await self._limited(tool, tool.function, given, bound)
-            try:
-                return self._clean(tool, tool.results.dump(value))
-            except (ValueError, NotCanonical) as error:
-                raise _Unfit(f"what it returned does not fit its result type: {error}") from error
+            # From the committed bytes, anew each time: what an attempt does to its arguments, the next doesn't see.
+            value = await self._limited(tool, tool.function, given, tool.arguments.bind(args))
+            return self._kept(tool, value)
 
         try:
             data = await (self._tries(tool)(once) if tool.spec.attempts > 1 else once())
+        except _Lost as error:
+            spent = self._since(begun)
+            return Invoked(True, error=str(error), cause="ResultLost", attempts=attempts, milliseconds=spent)
         except Exception as error:  # noqa: BLE001 - a tool may raise anything; whatever it is, it is journaled
             self._tell("tool failed", tool, error)
             return Invoked(
                 False,
                 error=words(error, self._secrets.out_of),
-                cause="Unfit" if isinstance(error, _Unfit) else self._secrets.out_of(cause(error)),
+                cause=self._secrets.out_of(cause(error)),
                 attempts=attempts,
                 milliseconds=self._since(begun),
                 doubt=isinstance(error, TimeoutError) and tool.spec.repeat is Repeat.ONCE,
@@ -102,12 +111,23 @@ class Invoker:
         try:
             invocation = replace(invocation, secrets=await self._secrets.of(tool.secrets))
             value = await self._limited(tool, tool.probe, invocation, tool.arguments.bind(args))
-            return None if value is NOT_DONE else Invoked(True, data=self._clean(tool, tool.results.dump(value)))
+            return None if value is NOT_DONE else Invoked(True, data=self._kept(tool, value))
         except Exception as error:  # noqa: BLE001 - a probe may raise anything; then nobody knows
             self._tell("probe failed", tool, error)
             return Invoked(
                 False, error=f"its probe failed: {words(error, clean)}", cause=clean(cause(error)), doubt=True
             )
+
+    def _kept(self, tool: Tool[..., Any], value: object) -> bytes:
+        """Returns the bytes of a result. Raises _Lost: the tool has run, whatever is wrong with what it returned."""
+        try:
+            data = self._clean(tool, tool.results.dump(value))
+        except Exception as error:
+            clean = self._secrets.out_of
+            raise _Lost(f"what it returned can't be kept: {words(error, clean)}") from error
+        if len(data) > self._largest:
+            raise _Lost(f"what it returned has {len(data):,} bytes as JSON, and at most {self._largest:,} are kept")
+        return data
 
     def _clean(self, tool: Tool[..., Any], data: bytes) -> bytes:
         """Returns a result without the secrets that are in it. Raises ValueError where it is no result then."""
@@ -154,5 +174,5 @@ class Invoker:
         return int((self._ambient.monotonic() - begun) * 1000)
 
 
-class _Unfit(Exception):
+class _Lost(Exception):
     """The tool ran, but its result can't be kept."""

@@ -131,7 +131,11 @@ class CallAnswered(Fact, frozen=True):
 
 
 class CallSettled(Fact, frozen=True):
-    """The effect's end. `result` when it succeeded, `error` (its words) when it didn't."""
+    """The effect's end. `result` when it succeeded, `error` (its words) when it didn't.
+
+    Where it is `ok` and has an `error` and no `result`, it succeeded, and its result can't be had: `cause` is
+    `ResultLost` where it can't be kept, `ResultRefused` where it may not be shown.
+    """
 
     id: str
     ok: bool
