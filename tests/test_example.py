@@ -149,6 +149,70 @@ def test_finance_needs_two_people_who_claim_and_edit_from_three_terminals_at_onc
     assert checked["ok"] and checked["rulings"] == 5
 
 
+VARIANTS = {
+    "collected-by-direct-debit.xml": ("refused", "is collected by Nordwind Bürobedarf GmbH by direct debit"),
+    "corrected-invoice.xml": ("waits", "it is of type 384, which another document bears on"),
+    "credit-as-invoice.xml": ("waits", "is a credit note"),
+    "number-spelt-otherwise.xml": ("refused", "was paid before"),
+    "paid-by-card.xml": ("refused", "was paid already"),
+    "payable-in-another-currency.xml": ("waits", "it is in EUR, and its payable amount in SEK"),
+    "payee-is-another.xml": ("waits", "the money goes to Sofort Factoring AG, who is not the supplier"),
+    "prepaid-and-asked-in-full.xml": ("waits", "its payable amount is not its total less what was prepaid"),
+    "prepaid-in-part.xml": ("paid", "84.20"),
+    "several-accounts.xml": ("waits", "it names several accounts (DE44500105175407324931, DE02120300000000202051)"),
+    "several-ways.xml": ("waits", "it names several ways to pay it (payment means 48, 30)"),
+    "tax-before-vat.xml": ("paid", "184.20"),
+    "way-not-said.xml": ("waits", "nobody can tell from it how it is paid (payment means ZZZ)"),
+}
+
+
+def test_only_what_says_clearly_that_it_is_ours_to_transfer_is_paid_without_asking(books: Books) -> None:
+    """One invoice for each way in which paying it would be wrong, of a supplier whose account we know."""
+    books.remit("run", "examples/payables/app.py:graph", "--input", "invoices=examples/payables/invoices", code=8)
+    before = len(books.payments())
+    folder = "examples/payables/invoices/variants"
+    (report,) = books.remit("run", "examples/payables/app.py:graph", "--input", f"invoices={folder}", code=8)
+    (view,) = books.remit("runs", "show", report["run"])
+    reads = {call["task"]: Path(call["args"]["path"]).name for call in calls(view, "read_invoice")}
+    found = {}
+    for call in calls(view, "pay"):
+        outcome = {"allow": "paid", "deny": "refused", "escalate": "waits"}[call["outcome"]]
+        said = "; ".join(call["reasons"]) if outcome != "paid" else call["args"]["amount"]
+        found[reads[call["task"]]] = (outcome, said)
+    assert {name: outcome for name, (outcome, _) in found.items()} == {
+        name: outcome for name, (outcome, _) in VARIANTS.items()
+    }
+    for name, (_, words) in VARIANTS.items():
+        assert words in found[name][1], name
+    assert [row[3] for row in books.payments()[before:]] == ["84.20", "184.20"]
+
+
+PUBLISHED = {
+    "ubl-tc434-creditnote1.xml": ("credit note", "BE0000000196", "unclear"),
+    "ubl-tc434-example1.xml": ("invoice", "NL820098395B01", "transfer"),
+    "ubl-tc434-example10.xml": ("invoice", "NL820098395B01", "transfer"),
+    "ubl-tc434-example2.xml": ("invoice", "NO123456789MVA", "transfer"),
+    "ubl-tc434-example3.xml": ("invoice", "DK16356706", "transfer"),
+    "ubl-tc434-example4.xml": ("invoice", "DK16356706", "transfer"),
+    "ubl-tc434-example5.xml": ("invoice", "NL16356706", "collected"),
+    "ubl-tc434-example6.xml": ("invoice", "DK123456789MVA", "unclear"),
+    "ubl-tc434-example7.xml": ("invoice", "", "transfer"),
+    "ubl-tc434-example8.xml": ("invoice", "NL809561074B01", "transfer"),
+    "ubl-tc434-example9.xml": ("invoice", "NL809163160B01", "transfer"),
+}
+
+
+@pytest.mark.skipif(not PUBLIC.is_dir(), reason=f"the public invoices are not at {PUBLIC}")
+def test_the_public_invoices_are_read_as_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "examples/payables"))
+    import ubl
+
+    found = {path.name: ubl.read(path) for path in sorted(PUBLIC.glob("*.xml"))}
+    assert {name: (one.document, one.vat, one.way) for name, one in found.items()} == PUBLISHED
+    assert "it names several accounts" in found["ubl-tc434-example1.xml"].doubt
+    assert "Ebeneser Scrooge AS" in found["ubl-tc434-example2.xml"].doubt
+
+
 @pytest.mark.skipif(not PUBLIC.is_dir(), reason=f"the public invoices are not at {PUBLIC}")
 def test_the_public_invoices_are_all_decided_and_none_is_paid_twice(books: Books) -> None:
     (report,) = books.remit("run", "--input", f"invoices={PUBLIC}", code=8)

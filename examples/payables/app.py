@@ -67,6 +67,8 @@ def pay(
     currency: str,
     reference: str,
     document: Literal["invoice", "credit note"],
+    way: ubl.Way = "unclear",
+    doubt: str = "",
 ) -> Receipt:
     """Pays a supplier and books it. The ledger refuses to book a key it has seen."""
     return Receipt(number=books.book(invocation.key, vat, reference, iban, amount, currency))
@@ -141,9 +143,10 @@ async def settle(ctx: Context, path: str) -> Handled:
     except ToolFailed as error:
         return Handled(file=file, outcome="unreadable", why=str(error))
     known = await ctx.call(find_supplier, vat=invoice.vat)
-    iban = _told(invoice.note) or invoice.iban or (known.ibans[0] if known.ibans else "")
+    known_account = known.ibans[0] if len(known.ibans) == 1 else ""
+    iban = _told(invoice.note) or invoice.iban or known_account
     about = {"file": file, "number": invoice.number, "supplier": invoice.supplier, "currency": invoice.currency}
-    if not iban:
+    if not iban and invoice.way in ("transfer", "unclear"):
         return Handled(**about, amount=invoice.amount, outcome="no account", why="the document names no account")
     try:
         receipt = await ctx.call(
@@ -155,6 +158,8 @@ async def settle(ctx: Context, path: str) -> Handled:
             currency=invoice.currency,
             reference=invoice.number,
             document=invoice.document,
+            way=invoice.way,
+            doubt=invoice.doubt,
         )
     except Denied as error:
         return Handled(**about, amount=invoice.amount, outcome="refused", why="; ".join(error.reasons))

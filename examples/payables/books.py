@@ -74,8 +74,13 @@ def book(key: str, vat: str, reference: str, iban: str, amount: Decimal, currenc
 def is_paid(vat: str, reference: str) -> bool:
     """Whether the supplier's document was paid before."""
     with ledger() as connection:
-        query = "SELECT 1 FROM payments WHERE vat = ? AND reference = ?"
-        return connection.execute(query, (vat, reference)).fetchone() is not None
+        rows = connection.execute("SELECT reference FROM payments WHERE vat = ?", (vat,)).fetchall()
+    return any(_folded(known) == _folded(reference) for (known,) in rows)
+
+
+def _folded(reference: str) -> str:
+    """A document's number as people mean it: without blanks, and whatever its case."""
+    return "".join(reference.split()).casefold()
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 from xml.etree.ElementTree import Element, ParseError
@@ -17,12 +18,37 @@ _ROOTS: dict[str, Literal["invoice", "credit note"]] = {
     f"{{{_UBL}Invoice-2}}Invoice": "invoice",
     f"{{{_UBL}CreditNote-2}}CreditNote": "credit note",
 }
+_TOTAL = "a:LegalMonetaryTotal"
 _LARGEST = 5_000_000
 """Bytes; an invoice with its attachments is smaller."""
 
 
+Way = Literal["transfer", "collected", "settled", "unclear"]
+"""How an invoice is paid: we transfer the money, the supplier collects it, it was paid already, or nobody can tell."""
+
+MEANS: dict[str, Way] = {
+    **dict.fromkeys(("30", "42", "45", "50", "56", "58", "93"), "transfer"),
+    **dict.fromkeys(("49", "59"), "collected"),
+    **dict.fromkeys(("10", "48", "54", "55", "97"), "settled"),
+}
+"""Payment means (UNTDID 4461, EN 16931 BT-81) that say who moves the money. Any other is `unclear`: a person decides.
+
+Credit transfers, payments to a bank or giro account and SEPA credit transfers; direct debits; cash, cards and clearing.
+"""
+
+_PLAIN = ("", "380", "326", "751", "875", "876", "877")
+"""Types of invoices (UNTDID 1001) that ask for the whole sum, and no other document bears on."""
+_NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,10})?", re.ASCII)
+
+
 class Invoice(BaseModel):
-    """What a bookkeeper needs of an e-invoice. Everything in it was written by somebody else."""
+    """What a bookkeeper needs of an e-invoice. Everything in it was written by somebody else.
+
+    Attributes:
+        vat: the supplier's VAT number; "" where the document gives none.
+        iban: the account to transfer to; "" where there is none.
+        doubt: what a person should look at before it is paid, in words; "" for nothing.
+    """
 
     document: Literal["invoice", "credit note"]
     number: str
@@ -33,6 +59,8 @@ class Invoice(BaseModel):
     amount: Decimal
     iban: str
     note: str
+    way: Way
+    doubt: str
 
 
 def read(path: Path) -> Invoice:
@@ -51,21 +79,77 @@ def read(path: Path) -> Invoice:
     if root is None or document is None:
         raise ValueError(f"{path.name}: neither a UBL invoice nor a credit note")
     party = "a:AccountingSupplierParty/a:Party"
-    try:
-        amount = Decimal(_text(root, "a:LegalMonetaryTotal/b:PayableAmount", path))
-    except InvalidOperation as error:
-        raise ValueError(f"{path.name}: the payable amount is not a number") from error
+    amount = _number(_text(root, f"{_TOTAL}/b:PayableAmount", path))
+    if amount is None:
+        raise ValueError(f"{path.name}: the payable amount is not a number")
+    kind = _find(root, "b:InvoiceTypeCode") or _find(root, "b:CreditNoteTypeCode")
+    way, accounts, doubts = _paid_how(root)
+    doubts += _oddities(root, kind, amount)
     return Invoice(
-        document=document,
+        document="credit note" if kind in ("381", "396") else document,
         number=_text(root, "b:ID", path),
         issued=_text(root, "b:IssueDate", path),
         supplier=_text(root, f"{party}/a:PartyLegalEntity/b:RegistrationName", path),
-        vat=_compact(_find(root, f"{party}/a:PartyTaxScheme/b:CompanyID")),
+        vat=_vat(root.findall(f"{party}/a:PartyTaxScheme", _NAMES)),
         currency=_text(root, "b:DocumentCurrencyCode", path),
         amount=amount,
-        iban=_compact(_find(root, "a:PaymentMeans/a:PayeeFinancialAccount/b:ID")),
+        iban=accounts[0] if accounts else "",
         note="\n".join(" ".join((note.text or "").split()) for note in root.findall("b:Note", _NAMES)),
+        way=way,
+        doubt="; ".join(doubts),
     )
+
+
+def _vat(schemes: list[Element]) -> str:
+    """The VAT number: of the tax schemes of a party the one that is VAT, wherever it stands."""
+    for scheme in schemes:
+        if _find(scheme, "a:TaxScheme/b:ID").upper() == "VAT":
+            return _compact(_find(scheme, "b:CompanyID"))
+    return ""
+
+
+def _paid_how(root: Element) -> tuple[Way, list[str], list[str]]:
+    """How it is paid, the accounts that are named for a transfer, and what is unclear about it."""
+    means = root.findall("a:PaymentMeans", _NAMES)
+    codes = list(dict.fromkeys(_find(one, "b:PaymentMeansCode") or "none" for one in means))
+    ways: list[Way] = list(dict.fromkeys(MEANS.get(code, "unclear") for code in codes))
+    found = [_compact(_find(one, "a:PayeeFinancialAccount/b:ID")) for one in means]
+    accounts = list(dict.fromkeys(account for account in found if account))
+    if not means:
+        return "unclear", [], ["it doesn't say how it is paid"]
+    if len(ways) > 1:
+        return "unclear", accounts, [f"it names several ways to pay it (payment means {', '.join(codes)})"]
+    doubts = [f"nobody can tell from it how it is paid (payment means {', '.join(codes)})"] if "unclear" in ways else []
+    if len(accounts) > 1:
+        doubts.append(f"it names several accounts ({', '.join(accounts)})")
+    return ways[0], accounts, doubts
+
+
+def _oddities(root: Element, kind: str, amount: Decimal) -> list[str]:
+    """What else a person should look at."""
+    doubts = []
+    supplier = _find(root, "a:AccountingSupplierParty/a:Party/a:PartyLegalEntity/b:RegistrationName")
+    payee = _find(root, "a:PayeeParty/a:PartyName/b:Name")
+    if payee and " ".join(payee.split()).casefold() != " ".join(supplier.split()).casefold():
+        doubts.append(f"the money goes to {payee}, who is not the supplier")
+    if kind not in (*_PLAIN, "381", "396"):
+        doubts.append(f"it is of type {kind}, which another document bears on")
+    whole = _number(_find(root, f"{_TOTAL}/b:TaxInclusiveAmount"))
+    prepaid = _number(_find(root, f"{_TOTAL}/b:PrepaidAmount") or "0")
+    rounding = _number(_find(root, f"{_TOTAL}/b:PayableRoundingAmount") or "0")
+    if whole is not None and (prepaid is None or rounding is None or whole - prepaid + rounding != amount):
+        doubts.append("its payable amount is not its total less what was prepaid")
+    currency = _find(root, "b:DocumentCurrencyCode")
+    said = root.find(f"{_TOTAL}/b:PayableAmount", _NAMES)
+    named = said.get("currencyID", currency) if said is not None else currency
+    if named != currency:
+        doubts.append(f"it is in {currency}, and its payable amount in {named}")
+    return doubts
+
+
+def _number(text: str) -> Decimal | None:
+    """A decimal as XML writes it (xsd:decimal), of at most 15 digits before the point; None for anything else."""
+    return Decimal(text) if _NUMBER.fullmatch(text) else None
 
 
 def _find(root: Element, path: str) -> str:
@@ -80,4 +164,5 @@ def _text(root: Element, where: str, path: Path) -> str:
 
 
 def _compact(text: str) -> str:
-    return "".join(text.split()).replace(".", "").upper()
+    """Without blanks, dots, and characters that nobody sees."""
+    return "".join(letter for letter in text if letter.isprintable() and letter not in " .").upper()
