@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import random
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -164,6 +165,68 @@ async def test_the_filter_keeps_what_fits(world: World) -> None:
         await until(pilot, lambda: app.query_one("#queue", DataTable).row_count == 1)
         await pilot.press("enter", "slash")
         await until(pilot, lambda: app.query_one("#queue", DataTable).row_count == 2)
+
+    await on_screen(world, play)
+
+
+async def test_escape_closes_the_filter_and_shows_all_again(world: World) -> None:
+    _, second = await waiting(world, "one", "two")
+
+    async def play(pilot: Pilot[Any], app: Reviews) -> None:
+        await pilot.press("slash", *second)
+        await until(pilot, lambda: app.query_one("#queue", DataTable).row_count == 1)
+        await pilot.press("escape")
+        await until(pilot, lambda: app.query_one("#queue", DataTable).row_count == 2)
+        assert not app.query_one("#filter").has_class("shown")
+
+    await on_screen(world, play)
+
+
+async def test_keys_in_an_empty_table_break_nothing(world: World) -> None:
+    await waiting(world, "one", "two")
+
+    async def play(pilot: Pilot[Any], app: Reviews) -> None:
+        await pilot.press("slash", *"zzz", "enter", "pagedown", "down", "end", "a", "d", "c")
+        await pilot.press("escape")
+        await until(pilot, lambda: app.query_one("#queue", DataTable).row_count == 2)
+
+    await on_screen(world, play)
+
+
+_KEYS = (
+    "a", "d", "c", "r", "e", "m", "slash", "escape", "question_mark", "enter", "tab", "up", "down", "pageup",
+    "pagedown",
+    "home", "end", "backspace", "x", "1", "ctrl+a", "delete", "left", "right", "space",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_no_keys_that_anybody_types_end_the_screen(
+    world: World, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixty keys of a fixed seed, on four seeds; the editor is one that changes nothing."""
+    monkeypatch.setenv("EDITOR", "true")
+    await waiting(world, "one", "two", "three")
+    dice = random.Random(seed)
+
+    async def play(pilot: Pilot[Any], app: Reviews) -> None:
+        for _ in range(60):
+            await pilot.press(dice.choice(_KEYS))
+        assert app.is_running and app._exception is None
+
+    await on_screen(world, play)
+
+
+async def test_the_question_says_what_is_approved(world: World) -> None:
+    (review,) = await waiting(world, "one")
+
+    async def play(pilot: Pilot[Any], app: Reviews) -> None:
+        choose(app, review)
+        await until(pilot, lambda: app._page is not None)
+        await pilot.press("a")
+        await until(pilot, lambda: len(app.screen_stack) == 2)
+        said = " ".join(str(label.render()) for label in app.screen.query("Label"))
+        assert "what=one" in said
 
     await on_screen(world, play)
 

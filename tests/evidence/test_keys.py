@@ -113,9 +113,9 @@ async def test_a_file_that_is_not_the_private_half_is_named_and_nothing_of_it_is
 
 async def test_a_folder_that_can_not_be_written_is_bad_input_and_no_key_is_recorded(vault: Vault) -> None:
     async with await Journal.open(vault.url, keys=vault.keys) as journal:
-        vault.keys.write_text("a file", encoding="utf-8")
+        (vault.folder / "a file").write_text("", encoding="utf-8")
         with pytest.raises(BadInput, match="can't be written"):
-            await vault.ring.new(journal, vault.clock, "operator:tester", NAME)
+            await KeyRing(vault.folder / "a file").new(journal, vault.clock, "operator:tester", NAME)
         assert await journal.read("store") == []
 
 

@@ -15,7 +15,7 @@ from remit.probes.suite import PROBES, Probe
 
 @pytest.mark.parametrize("probe", PROBES, ids=[probe.name for probe in PROBES])
 async def test_that(probe: Probe, tmp_path: Path) -> None:
-    await probe.attempt(Ground.at(tmp_path / "ground"))
+    await probe.attempt(probe.ground(tmp_path / "ground"))
 
 
 async def _breaks(_: Ground) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Awaitable, Callable, Iterator
+import json
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
@@ -90,6 +91,23 @@ class Question(ModalScreen[Answer | None]):
         self.dismiss(None)
 
 
+def _searched(row: ReviewRow) -> str:
+    return f"{row.review} {row.queue} {row.tool} {row.run} {row.call} {row.status} {row.claimed}".casefold()
+
+
+def _headline(view: Mapping[str, Any]) -> str:
+    """The call in a line: the tool with its arguments, each cut where it is long."""
+    args = view.get("args")
+    pairs = args.items() if isinstance(args, dict) else ()
+    said = ", ".join(f"{name}={_short(value)}" for name, value in pairs)
+    return escaped(f"{view['tool']}({said})")
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else f"{text[:39]}…"
+
+
 class Reviews(App[None]):
     """The queue, a review in full, and keys for what there is to do with it."""
 
@@ -109,6 +127,8 @@ class Reviews(App[None]):
         ("e", "edit", "Edit"),
         ("m", "comment", "Remark"),
         ("slash", "filter", "Filter"),
+        ("escape", "unfilter", "All"),
+        ("question_mark", "keys", "Keys"),
         ("q", "quit", "Leave"),
     ]
 
@@ -121,7 +141,9 @@ class Reviews(App[None]):
 
     def compose(self) -> ComposeResult:
         """Lays it out: what waits above, the review below."""
-        yield Input(placeholder="show what has this in its id, queue or tool", id="filter")
+        yield Input(
+            placeholder="show what has this in its id, queue, tool, run or status; Escape shows all", id="filter"
+        )
         yield DataTable(id="queue", cursor_type="row")
         with VerticalScroll(id="page"):
             yield Static(id="review")
@@ -151,7 +173,7 @@ class Reviews(App[None]):
         """Writes the table anew, and stays where the cursor was."""
         table = self.query_one("#queue", DataTable)
         now, wanted = self._ambient.now(), self.query_one("#filter", Input).value.casefold()
-        rows = [row for row in self._waiting.values() if wanted in f"{row.review} {row.queue} {row.tool}".casefold()]
+        rows = [row for row in self._waiting.values() if wanted in _searched(row)]
         rows.sort(key=lambda row: (-row.priority, row.expires, row.review))
         at = self._at()
         table.clear()
@@ -172,13 +194,15 @@ class Reviews(App[None]):
 
     def _at(self) -> str:
         table = self.query_one("#queue", DataTable)
-        if not table.row_count:
+        # With nothing in the table keys move the cursor to rows that aren't there.
+        if not table.is_valid_coordinate(table.cursor_coordinate):
             return ""
         return str(table.coordinate_to_cell_key(table.cursor_coordinate).row_key.value or "")
 
     async def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
         """Shows the review under the cursor."""
-        await self._show(str(event.row_key.value or ""))
+        if event.row_key is not None and event.row_key.value:  # the table may be empty, where keys move nowhere
+            await self._show(event.row_key.value)
 
     async def _show(self, review: str) -> None:
         """Shows a review in full: nothing of it is cut, so nothing of it can be approved unread."""
@@ -203,7 +227,7 @@ class Reviews(App[None]):
     async def action_approve(self) -> None:
         """Approves the call as it is shown, after a question."""
         if view := self._rulable():
-            about = f"{escaped(view['tool'])}, digest {view['version'][:12]}"
+            about = f"{_headline(view)}\ndigest {view['version'][:12]}"
             ask = Question(f"Approve {view['review']}?", about, needed=False, codes=len(view["seen"]))
             self.push_screen(ask, lambda said: self._rule(view, True, said))
 
@@ -252,6 +276,20 @@ class Reviews(App[None]):
             words = Said(True, "", edited, digest=view["version"], seen=read)
             self._do(lambda: rule(self._journal, self._ambient, view["review"], self._reviewer, words))
 
+    def action_unfilter(self) -> None:
+        """Shows all that waits again, and hides the line that filters."""
+        line = self.query_one("#filter", Input)
+        line.value = ""
+        line.remove_class("shown")
+        self.query_one("#queue", DataTable).focus()
+
+    def action_keys(self) -> None:
+        """Says which keys there are."""
+        names = {"slash": "/", "question_mark": "?", "escape": "Esc"}
+        known = [binding for binding in self.BINDINGS if isinstance(binding, tuple)]
+        words = ", ".join(f"{names.get(binding[0], binding[0])} {binding[-1].lower()}" for binding in known)
+        self.notify(f"{words}; arrows and PageDown move", title="keys", markup=False, timeout=15)
+
     def action_filter(self) -> None:
         """Shows or hides the line that filters."""
         line = self.query_one("#filter", Input)
@@ -259,8 +297,7 @@ class Reviews(App[None]):
         if line.has_class("shown"):
             line.focus()
         else:
-            line.value = ""
-            self.query_one("#queue", DataTable).focus()
+            self.action_unfilter()
 
     def on_input_changed(self) -> None:
         """Filters as it is typed."""

@@ -71,9 +71,9 @@ class Ground:
     clock: VirtualClock = field(default_factory=VirtualClock)
     done: list[Effect] = field(default_factory=list)
     exports: int = 0
-    stolen: bool = True
-    """Whether who attacks has the store's journal key, too: so that what is under test stands behind that lock. The
-    probes of the group `authentic` are of those who haven't."""
+    stolen: bool = False
+    """Whether who attacks has the store's journal key, too. Most probes are of those: what they try stands behind that
+    lock. Those of the group `authentic` are of attackers who can write the store and hold no key."""
 
     @classmethod
     def at(cls, folder: Path) -> Ground:

@@ -10,11 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from remit.probes import activations, answers, evidence, forged, grants, policies, quorum, rewritten, stops, timing
+from remit.probes import (
+    activations,
+    answers,
+    authentic,
+    evidence,
+    forged,
+    grants,
+    policies,
+    quorum,
+    rewritten,
+    stops,
+    timing,
+)
 from remit.probes.ground import Ground
 from remit.runtime.ambient import System
 
-_MODULES = (policies, rewritten, forged, quorum, timing, answers, grants, stops, activations, evidence)
+_MODULES = (policies, rewritten, forged, quorum, timing, answers, grants, stops, activations, evidence, authentic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +37,12 @@ class Probe:
     attack: str
     part: str
     attempt: Callable[[Ground], Awaitable[None]]
+
+    def ground(self, folder: Path) -> Ground:
+        """Returns what the probe is made on, in a new folder."""
+        ground = Ground.at(folder)
+        ground.stolen = self.part != "authentic"
+        return ground
 
     @property
     def guarantee(self) -> str:
@@ -66,7 +84,7 @@ async def attempt(probe: Probe) -> Outcome:
     why = trace = ""
     with tempfile.TemporaryDirectory(prefix="remit-probe-") as folder:
         try:
-            await probe.attempt(Ground.at(Path(folder) / "ground"))
+            await probe.attempt(probe.ground(Path(folder) / "ground"))
         except Exception as error:  # noqa: BLE001 - whatever it is, the guarantee wasn't shown
             why = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
             why, trace = why or "it failed without a word", traceback.format_exc()

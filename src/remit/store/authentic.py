@@ -242,7 +242,10 @@ def check_whole(connection: Connection, key: JournalKey, after: int) -> int:
             f"the store has {count} entries past number {after}, and the last is number {position}: entries are missing"
         )
     if row and not _ends(key, *row):
-        raise Tampered(f"entry number {position}, the last one, doesn't end what was written: entries are missing")
+        raise Tampered(
+            f"entry number {position}, the last one, doesn't end what was written: entries are missing, or it is not"
+            " authentic"
+        )
     return position
 
 

@@ -278,15 +278,26 @@ def _drop(connection: Connection) -> None:
         connection.exec_driver_sql(f"DELETE FROM {table}")
 
 
+SHORTEST: Final = 4
+"""Characters of an id that tell a review: acts on it are final, and one letter is typed by mistake."""
+
+
 def _only(what: str, prefix: str, ids: Iterable[str]) -> str:
     if not prefix:  # which fits whatever there is: a script's variable was empty
         raise UnknownId(f"which {what}? type its id, or the beginning of it")
     found = [id for id in ids if id.startswith(prefix)]
     if prefix in found:
         return prefix
+    if what == "review" and found and len(prefix) < SHORTEST:
+        raise UnknownId(
+            f"`{prefix}` is too short to name a review, which takes {SHORTEST} characters: do you mean {_named(found)}?"
+        )
     if len(found) == 1:
         return found[0]
     if not found:
         raise UnknownId(f"there is no {what} `{prefix}`")
-    shown = ", ".join(sorted(found)[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
-    raise UnknownId(f"`{prefix}` fits {len(found)} {what}s: {shown}: type more of it")
+    raise UnknownId(f"`{prefix}` fits {len(found)} {what}s: {_named(found)}: type more of it")
+
+
+def _named(ids: list[str]) -> str:
+    return ", ".join(sorted(ids)[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
