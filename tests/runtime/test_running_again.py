@@ -93,17 +93,31 @@ async def test_a_limit_that_the_call_itself_used_up_does_not_stop_it(world: Worl
     await world.holds()
 
 
-async def test_facts_are_asked_anew_before_it_is_run_again(world: World) -> None:
-    world.policy({"id": "open", "allow": "facts.open"})
+async def test_a_fact_that_is_the_calls_own_effect_does_not_stop_it(world: World) -> None:
+    """The ledger has the payment that the worker made before it died: with the same key the tool sees to the rest."""
+    world.policy({"id": "once", "allow": "!facts.paid"})
     act = world.act(repeat="keyed", body=crashing())
-    said = [True, False]
 
     @fact(tools=[act])
-    def open(request: FactRequest) -> bool:
-        return said.pop(0)
+    def paid(request: FactRequest) -> bool:
+        return bool(world.done)
 
-    graph = one(asking(act, what="rent"), act, facts=[open])
+    graph = one(asking(act, what="rent"), act, facts=[paid])
     run = await crashed(world, graph)
+    assert (await resumed(world, graph, run)).output == "did rent"
+    await world.holds()
+
+
+async def test_a_fact_that_nobody_looked_at_then_is_asked_before_it_is_run_again(world: World) -> None:
+    act = world.act(repeat="keyed", body=crashing())
+    run = await crashed(world, one(asking(act, what="rent"), act))
+
+    @fact(tools=[act])
+    def blocked(request: FactRequest) -> bool:
+        return True
+
+    world.policy({"id": "all", "allow": "true"}, {"id": "blocked", "deny": "facts.blocked"})
+    graph = one(asking(act, what="rent"), act, facts=[blocked])
     assert "isn't run again" in str((await resumed(world, graph, run)).output)
     assert world.did == ["rent"]
     await world.holds()

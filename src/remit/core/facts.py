@@ -193,18 +193,18 @@ def capture(
     )
 
 
-_OUTSIDE = ("now", "facts", "findings", "guarded")
+_BY_NAME = ("facts", "findings", "counters")
 
 
 def as_it_stood(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, object]:
     """Returns what a call that was begun is decided on once more, from the facts recorded then and those of now.
 
-    The run's own account (`spent`, `history`, `labels`, origins, `counters`) is as recorded: since then it holds the
-    call itself. The time, facts of providers and findings are those of now, and so is what wasn't looked at then.
+    All is as recorded but the time: since then the run's account and the counters hold the call itself, and what fact
+    providers say may be its own effect (a ledger that has the payment). What wasn't looked at then is as it is now.
     """
-    counters = {**now.get("counters", {}), **recorded.get("counters", {})}
-    kept = {name: value for name, value in recorded.items() if name not in _OUTSIDE}
-    return {**now, **kept, **({"counters": counters} if counters else {})}
+    merged = {name: {**now.get(name, {}), **recorded.get(name, {})} for name in _BY_NAME}
+    found = {name: value for name, value in merged.items() if value or name in recorded}
+    return {**now, **recorded, **found, "now": now["now"]}
 
 
 def roots(document: Mapping[str, Any], tool: ToolSpec, args: Mapping[str, object]) -> dict[str, object]:

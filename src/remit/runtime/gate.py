@@ -440,9 +440,10 @@ class Gate:
     ) -> bytes:  # fmt: skip
         """Runs a call in doubt again, if the policies in force allow it: it is decided anew.
 
-        The run, and what it was counted for, are taken as they stood when the call was first decided, because it has
-        been counted since. Everything else is looked at again. A rule that asked for a review then, and got it, doesn't
-        ask again; one that people weren't shown puts the call in doubt. A deny settles it: it isn't run again.
+        Facts are taken as they stood when the call was first decided: since then it has been counted, and what fact
+        providers say may be its own effect. The policies and the time are those of now. A rule that asked for a review
+        then, and got it, doesn't ask again; one that people weren't shown puts the call in doubt. A deny settles it: it
+        isn't run again.
         """
         seen = await self._seen(stream, ask, tool.spec, call.args)
         await stream.ready()
