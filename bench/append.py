@@ -68,7 +68,10 @@ async def raw(path: Path, work: Sequence[Append], group: int) -> float:
     start = time.perf_counter()
     for first in range(0, len(work), group):
         connection.execute("BEGIN IMMEDIATE")
-        connection.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?)", entries[first : first + group])
+        connection.executemany(
+            "INSERT INTO entries (position, stream_id, seq, kind, bytes, hash) VALUES (?, ?, ?, ?, ?, ?)",
+            entries[first : first + group],
+        )
         connection.executemany("INSERT INTO payloads VALUES (?, ?, ?, ?, ?)", payloads[first : first + group])
         connection.execute("COMMIT")
     taken = time.perf_counter() - start

@@ -102,7 +102,8 @@ def generate(path: Path, calls: int) -> None:
     sealed = seal("policy", Head(), AT, "bench", loaded)
     raw.execute("INSERT INTO streams (id, name) VALUES (1, 'policy')")
     raw.execute(
-        "INSERT INTO entries VALUES (1, 1, 0, ?, ?, ?)", (sealed.kind, sealed.bytes, bytes.fromhex(sealed.hash))
+        "INSERT INTO entries (position, stream_id, seq, kind, bytes, hash) VALUES (1, 1, 0, ?, ?, ?)",
+        (sealed.kind, sealed.bytes, bytes.fromhex(sealed.hash)),
     )
     position = 1
     for run in range((calls + PER_RUN - 1) // PER_RUN):
@@ -113,7 +114,9 @@ def generate(path: Path, calls: int) -> None:
             position += 1
             entries.append((position, stream, seq, kind, data, bytes.fromhex(hashed)))
             payloads += [(stream, seq, path_, b"\0" * 16, value) for path_, value in values.items()]
-        raw.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?)", entries)
+        raw.executemany(
+            "INSERT INTO entries (position, stream_id, seq, kind, bytes, hash) VALUES (?, ?, ?, ?, ?, ?)", entries
+        )
         raw.executemany("INSERT INTO payloads VALUES (?, ?, ?, ?, ?)", payloads)
     raw.execute("COMMIT")
     raw.close()

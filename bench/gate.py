@@ -97,7 +97,9 @@ async def durable(folder: Path, runs: int, calls: int) -> tuple[float, list[Appe
     (folder / "policies").mkdir(parents=True)
     (folder / "policies" / "bench.yaml").write_text(POLICY)
     made: list[Append] = []
-    async with Runtime(GRAPH, store=f"sqlite:///{folder}/remit.db", policies=folder / "policies") as runtime:
+    async with Runtime(
+        GRAPH, store=f"sqlite:///{folder}/remit.db", policies=folder / "policies", keys=folder / "keys"
+    ) as runtime:
         await runtime.run("bench", 20, principal="warm-up")
         writer = cast(Any, runtime.journal)._writer
         submit = writer.submit

@@ -59,7 +59,7 @@ async def many(folder: Path, count: int) -> None:
     async with Runtime(GRAPH, store=store, policies=folder / "policies", keys=folder / "keys") as runtime:
         report = await runtime.run("app", principal="me")
         old = report.run, report.reviews[0]
-    async with await Journal.open(store) as journal:
+    async with await Journal.open(store, keys=folder / "keys") as journal:
         entries = [*await journal.read(f"run/{old[0]}"), *await journal.read(f"review/{old[1]}")]
         pending = []
         for number in range(1, count):

@@ -136,7 +136,7 @@ async def proving(folder: Path, leaves: int) -> tuple[float, float, float]:
         raw.execute("INSERT INTO streams (id, name) VALUES (1, 'policy')")
         raw.execute("DROP TRIGGER entries_in_order")  # it costs what is not measured here
         raw.executemany(
-            "INSERT INTO entries VALUES (?, 1, ?, 'k', x'', ?)",
+            "INSERT INTO entries (position, stream_id, seq, kind, bytes, hash) VALUES (?, 1, ?, 'k', x'', ?)",
             ((number + 1, number, hashlib.sha256(number.to_bytes(8)).digest()) for number in range(leaves)),
         )
         raw.execute("COMMIT")

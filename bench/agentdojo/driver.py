@@ -157,6 +157,6 @@ async def driving(suite: str, folder: Path) -> AsyncIterator[Driver]:
     store = f"sqlite:///{folder / 'remit.db'}"
     async with (
         Runtime(graph, store=store, policies=policies, keys=folder / "keys", packs=["flow"]) as runtime,
-        await Journal.open(store) as journal,
+        await Journal.open(store, keys=folder / "keys") as journal,
     ):
         yield Driver(suite, runtime, journal, seat, graph)
