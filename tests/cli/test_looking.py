@@ -325,3 +325,16 @@ def test_a_command_that_is_not_there_is_2_and_says_where_help_is(shop: Shell) ->
     assert "try `remit runs show --help`" in wrong("runs", "show").err
     assert wrong().err.startswith("Usage: ")
     assert json.loads(shop("runs", "list", "--json").out)
+
+
+def test_a_review_is_named_by_four_characters_at_least(shell: Shell) -> None:
+    shell("run", "--input", "amounts:=[20]")
+    (row,) = shell("review", "list", "--json").rows
+    for size in (1, 3):
+        said = shell("review", "approve", row["review"][:size])
+        assert (
+            said.code == 5
+            and f"is too short to name a review, which takes 4 characters: do you mean {row['review']}?" in said.err
+        )
+    assert shell("review", "list", "--json").rows[0]["status"] == "open"
+    assert shell("review", "approve", row["review"][:4]).code == 0
