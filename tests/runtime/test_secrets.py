@@ -135,7 +135,12 @@ async def test_a_secret_is_asked_for_only_when_the_call_is_on_record_as_allowed(
 
     world.policy(allow="args.go")
     async with Runtime(
-        one(agent, act), store=world.url, policies=world.policies, ambient=world.clock, secrets=provider
+        one(agent, act),
+        store=world.url,
+        policies=world.policies,
+        keys=world.keys,
+        ambient=world.clock,
+        secrets=provider,
     ) as runtime:
         run = await runtime.start("app", principal="ann")
         assert (await runtime.resume(run)).status == "done"
