@@ -120,6 +120,10 @@ def test_what_is_gone_or_changed_can_be_denied_and_not_approved(shell: Shell) ->
         ("\u0430\u0440\u0440\u04cf\u0435"[:3], "has no Latin letter and looks as if it had"),
         ("\uff21\uff22\uff23", "is written in letters that look like others"),
         ("\u0661\u0662\u0663", "has digits of another script"),
+        ("\u212aarl", "is written in letters that look like others"),
+        ("\ufb01nance", "is written in letters that look like others"),
+        ("pay\ufe0fpal", "has a character in it that nobody sees"),
+        ("a\u3164b", "has a character in it that nobody sees"),
     ],
 )
 def test_letters_that_pass_for_others_are_told_of(text: str, why: str) -> None:
@@ -128,7 +132,15 @@ def test_letters_that_pass_for_others_are_told_of(text: str, why: str) -> None:
 
 
 def test_people_who_write_in_other_scripts_are_not_accused() -> None:
-    for text in ("Müller Bürobedarf", "Привет, мир", "Ελληνικά", "東京タワー", "Éclairage", "naïve"):
+    for text in (
+        "Müller Bürobedarf",
+        "Привет, мир",
+        "Ελληνικά",
+        "東京タワー",
+        "Éclairage",
+        "naïve",
+        "\u2764\ufe0f love",
+    ):
         assert disguises(text) == [], text
 
 

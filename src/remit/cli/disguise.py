@@ -7,7 +7,10 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any, Final
 
-_WORD: Final = re.compile(r"[^\W_]+")
+_UNSEEN: Final = "\ufe00-\ufe0f\u034f\u115f\u1160\u3164\uffa0\U000e0100-\U000e01ef"
+"""Characters that change nothing that is seen: variation selectors, joiners, fillers (Unicode's default ignorables)."""
+_WORD: Final = re.compile(rf"[^\W_][^\W_{_UNSEEN}]*(?:[{_UNSEEN}]+[^\W_{_UNSEEN}]*)*")
+_HIDDEN: Final = re.compile(f"[{_UNSEEN}]")
 _SCRIPTS: Final = ("LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "CHEROKEE", "COPTIC", "LISU", "FULLWIDTH", "MATHEMATICAL")
 """Scripts, as Unicode names begin, whose letters pass for those of another."""
 _LOOKS_LATIN: Final = frozenset("асеорхуіјѕһԁԛԝгАВЕЗКМНОРСТХУІЈЅԌԜαοριυνΑΒΕΖΗΙΚΜΝΟΡΤΥΧ")  # noqa: RUF001
@@ -30,6 +33,10 @@ def disguises(found: Any) -> list[str]:
 
 
 def _why(word: str) -> str:
+    if _HIDDEN.search(word):
+        return "has a character in it that nobody sees"
+    if any(not one.isascii() and one.isalpha() and unicodedata.normalize("NFKC", one).isascii() for one in word):
+        return "is written in letters that look like others"
     scripts = {_script(character) for character in word if character.isalpha()} - {""}
     if len(scripts) > 1:
         return "mixes letters of " + " and ".join(sorted(script.capitalize() for script in scripts))
