@@ -113,7 +113,7 @@ async def test_an_id_is_found_by_the_beginning_that_only_it_has(journal: Journal
     assert (await projections.find_review("ax")).review == "ax"
     with pytest.raises(UnknownId, match="there is no run `z`"):
         await projections.find_run("z")
-    with pytest.raises(UnknownId, match="`a` is too short to name a review, .*: do you mean ab, abc, ax"):
+    with pytest.raises(UnknownId, match=r"`a` is too short to name a review, .*: do you mean ab, abc, ax"):
         await projections.find_review("a")
 
 
