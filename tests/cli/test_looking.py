@@ -32,7 +32,7 @@ RUN_VIEW = {
 }  # fmt: skip
 CALL_VIEW = {
     "call", "task", "tool", "status", "args", "digest", "outcome", "rules", "broken", "shadow", "reasons", "reviews",
-    "because", "attempts", "ok", "result", "cause", "error", "changed", "obliged", "grants",
+    "because", "attempts", "ok", "lost", "result", "cause", "error", "changed", "obliged", "grants",
 }  # fmt: skip
 REVIEW_VIEW = {
     "rulings", "comments", "version", "approvals", "needed", "needed_of", "may_edit", "may_respond", "hands_on_to",

@@ -117,7 +117,7 @@ def _call(call: dict[str, Any]) -> None:
             *(("review", _review(review)) for review in call["reviews"]),
             ("status", mark(call["status"]) + (f" ({escaped(call['because'])})" if call["because"] else "")),
             ("attempts", str(call["attempts"]) if call["attempts"] > 1 else ""),
-            ("result", value(call["result"], 300) if call["ok"] else ""),
+            ("result", _lost(call) or (value(call["result"], 300) if call["ok"] else "")),
             ("error", _error(call["cause"], call["error"])),
         ],
         indent=5,
@@ -127,6 +127,10 @@ def _call(call: dict[str, Any]) -> None:
 def _review(review: dict[str, Any]) -> str:
     by = f" by {escaped(review['reviewer'])}" if review["reviewer"] else f", expires {moment(review['expires'])}"
     return f"{review['review']} in {escaped(review['queue'])}: {mark(review['status'])}{by}"
+
+
+def _lost(call: dict[str, Any]) -> str:
+    return "none: it is done, and what it returned can't be had" if call["lost"] else ""
 
 
 def _error(cause: str, error: str) -> str:

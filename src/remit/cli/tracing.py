@@ -205,7 +205,7 @@ def _print(row: dict[str, Any]) -> None:
         )
     fields(
         [
-            ("result", value(row["result"], 500) if row["ok"] else ""),
+            ("result", value(row["result"], 500) if row["ok"] and not row["lost"] else ""),
             ("error", escaped(": ".join(part for part in (row["cause"], row["error"]) if part))),
             ("proof", f"entry {proof['entry']}: `remit audit verify` checks it")
             if proof["index"] < 0

@@ -20,10 +20,9 @@ from typing import Any, Final
 
 import jsonschema
 import jsonschema_rs
-import pydantic
-from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from remit.core.canonical import canonical, plain
+from remit.core.roundtrip import as_json
 from remit.core.schemas import (
     BESIDE,
     DRAFTS,
@@ -144,7 +143,7 @@ class ForeignArguments:
         for name in arguments:
             if not is_argument(name):
                 raise InvalidArguments(f"tool `{self._tool}`: no policy could name an argument `{name[:80]!a}`")
-        value: dict[str, object] = plain(_as_json(arguments, self._tool))
+        value: dict[str, object] = plain(as_json(arguments, self._tool, binary=False))
         if self._fill is not None:
             try:
                 self._fill(value)
@@ -185,29 +184,6 @@ class ForeignArguments:
 
 class Unnamed(InvalidArguments):
     """Refused only because a foreign schema is closed: it holds something the schema does not name."""
-
-
-def _lossy(value: object, depth: int = 0) -> str:
-    """Returns what in a value would be another value in JSON: a secret is masked, a set has no order."""
-    if isinstance(value, (pydantic.SecretStr, pydantic.SecretBytes)):
-        return "a secret: name it in the tool's `secrets`"
-    if isinstance(value, (set, frozenset)):
-        return "a set: give it as a sorted list"
-    if isinstance(value, (bytes, bytearray)):
-        return "bytes: give them as text, in base64 for example"
-    if isinstance(value, pydantic.BaseModel):
-        value = vars(value)
-    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
-    return next((found for one in inner if (found := _lossy(one, depth + 1))), "") if depth < _DEEP else ""
-
-
-def _as_json(arguments: Mapping[str, object], tool: str) -> bytes:
-    if why := _lossy(arguments):
-        raise InvalidArguments(f"tool `{tool}`: the arguments have no JSON form: there is {why}")
-    try:
-        return canonical(to_jsonable_python(dict(arguments), inf_nan_mode="constants"))
-    except (PydanticSerializationError, NotCanonical, ValueError, RecursionError) as error:
-        raise InvalidArguments(f"tool `{tool}`: the arguments have no JSON form: {error}") from error
 
 
 # --- closing ---------------------------------------------------------------------------------------------

@@ -162,6 +162,11 @@ class CallState(msgspec.Struct, frozen=True):
         return self.ok and self.cause != ""
 
     @property
+    def kept(self) -> str:
+        """Where the entry of its end keeps what came of it: `/result` or `/error`."""
+        return "/result" if self.ok and not self.lost else "/error"
+
+    @property
     def current(self) -> e.CallRecord | None:
         """The call as it is decided and run: with what reviewers changed."""
         if self.record is None or not self.edited:

@@ -11,11 +11,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+import pydantic
+from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+from remit.core.canonical import canonical
 from remit.core.tools import JsonSchema
+from remit.errors import InvalidArguments, NotCanonical
 
 _FIELDS: Final = ("model-field", "dataclass-field", "typed-dict-field")
 _SETS: Final = ("set", "frozenset")
 _KEEPING: Final = ("base64", "hex")
+_DEEP: Final = 128
+_SECRET: Final = "a secret is not kept in JSON: declare it as a secret of the tool instead (docs/howto/secrets.md)"
 
 
 def lossy(schema: Any, json_schema: JsonSchema, *, written: bool) -> str | None:
@@ -27,8 +34,65 @@ def lossy(schema: Any, json_schema: JsonSchema, *, written: bool) -> str | None:
         written: whether it is of what Python code returns (a result, a fact), and not of arguments.
     """
     if _has_secret(json_schema):
-        return "a secret is not kept in JSON: declare it as a secret of the tool instead (docs/howto/secrets.md)"
+        return _SECRET
+    if not written and _has_generator(schema):
+        return "an `Iterable` or `Generator` can be gone through only once, and is before it runs: use a list"
     return next(_problems(schema, "", {}, written), None)
+
+
+def equal(one: object, other: object) -> bool:
+    """Whether two values of one type say the same. What has no equality of its own is not compared."""
+    try:
+        if one == other:
+            return True
+    except Exception:  # noqa: BLE001 - of a type of the user's own: it is compared by its parts
+        pass
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        return len(one) == len(other) and all(map(equal, one, other))
+    fields = getattr(type(one), "model_fields", None) or getattr(type(one), "__dataclass_fields__", None)
+    if fields:  # private attributes may be another at each making
+        more = (getattr(one, "__pydantic_extra__", None), getattr(other, "__pydantic_extra__", None))
+        return equal(*more) and all(equal(getattr(one, name, None), getattr(other, name, None)) for name in fields)
+    return type(one).__eq__ is object.__eq__
+
+
+def as_json(arguments: Mapping[str, object], tool: str, *, binary: bool) -> bytes:
+    """Returns what an agent hands over as canonical JSON.
+
+    Args:
+        binary: whether the tool's types say what bytes are; they are text in UTF-8 then.
+
+    Raises:
+        InvalidArguments: something in it has no JSON form, or would be another value in it.
+    """
+    try:
+        data = canonical(to_jsonable_python(dict(arguments), inf_nan_mode="constants"))
+    except (PydanticSerializationError, NotCanonical, ValueError, RecursionError) as error:
+        raise InvalidArguments(f"tool `{tool}`: the arguments have no JSON form: {error}") from error
+    if why := changing(arguments, binary=binary):
+        raise InvalidArguments(f"tool `{tool}`: the arguments have no JSON form: there is {why}")
+    return data
+
+
+def changing(value: object, *, binary: bool, depth: int = 0) -> str:
+    """Returns what in a value JSON would change (a secret is masked, a set has no order), or ""."""
+    if isinstance(value, (str, int, float)) or value is None:
+        return ""
+    if isinstance(value, (pydantic.SecretStr, pydantic.SecretBytes, pydantic.Secret)):
+        return "a secret: name it in the tool's `secrets`"
+    if isinstance(value, (set, frozenset)):
+        return "a set: give it as a sorted list"
+    if isinstance(value, (bytes, bytearray)) and not binary:
+        return "bytes: give them as text, in base64 for example"
+    if isinstance(value, pydantic.BaseModel):
+        value = vars(value)
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    found = (changing(one, binary=binary, depth=depth + 1) for one in inner)
+    return next(filter(None, found), "") if depth < _DEEP else ""
 
 
 def _problems(node: Any, place: str, config: Mapping[str, Any], written: bool) -> Iterator[str]:
@@ -36,6 +100,8 @@ def _problems(node: Any, place: str, config: Mapping[str, Any], written: bool) -
         kind = node.get("type")
         if kind in ("model", "dataclass", "typed-dict") and isinstance(node.get("config"), Mapping):
             config = node["config"]
+        if _hides(node.get("serialization")):
+            yield f"{_at(place)}{_SECRET}"
         if "serialization" in node:
             written = False  # a serializer says how bytes are written
         if kind in _SETS:
@@ -88,6 +154,19 @@ def _of_field(node: Mapping[str, Any], place: str) -> Iterator[str]:
 def _keeps_bytes(config: Mapping[str, Any]) -> bool:
     way = config.get("ser_json_bytes")
     return way in _KEEPING and config.get("val_json_bytes") == way
+
+
+def _hides(serializer: object) -> bool:
+    """Whether it is the one of `pydantic.Secret[...]`, whose JSON Schema doesn't tell."""
+    function = serializer.get("function") if isinstance(serializer, Mapping) else None
+    return getattr(function, "__module__", "") == "pydantic.types" and "_secret" in getattr(function, "__name__", "")
+
+
+def _has_generator(node: object) -> bool:
+    if isinstance(node, Mapping):
+        inner = (value for key, value in node.items() if key not in ("metadata", "default"))
+        return node.get("type") == "generator" or any(map(_has_generator, inner))
+    return isinstance(node, (list, tuple)) and any(map(_has_generator, node))
 
 
 def _has_secret(schema: object) -> bool:

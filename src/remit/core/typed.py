@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, P
 
 import pydantic
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import PydanticSerializationError, core_schema, to_jsonable_python
+from pydantic_core import PydanticSerializationError, core_schema
 
 from remit.core.canonical import canonical, plain
 from remit.core.foreign import ForeignArguments
-from remit.core.roundtrip import lossy
+from remit.core.roundtrip import as_json, equal, lossy
 from remit.core.schemas import names_of
 from remit.core.tools import Effect, EffectName, JsonSchema, Repeat, RepeatName, ToolSpec
 from remit.errors import InvalidArguments, NotCanonical, ToolError
@@ -90,9 +90,16 @@ class Arguments:
         Raises:
             InvalidArguments: naming every argument that doesn't fit, and why.
         """
-        data = self._written(self._read(_as_json(arguments, self._tool)))
+        given = self._read(as_json(arguments, self._tool, binary=True))
+        data = self._written(given)
         # What is decided is what the journal gives back, where 1.0 is 1, and what the function will be given.
-        self._same(self._read(data), data)
+        again = self._read(data)
+        self._same(again, data)
+        if not equal(given, again):
+            raise InvalidArguments(
+                f"tool `{self._tool}`: the arguments lose something when they are written as JSON: its serializers must"
+                " write every field as it is"
+            )
         normal: dict[str, object] = plain(data)
         return normal
 
@@ -526,13 +533,6 @@ def _model(name: str, parameters: list[inspect.Parameter]) -> type[pydantic.Base
         return pydantic.create_model(name, __config__=config, **fields)
     except (pydantic.PydanticUserError, NameError, TypeError) as error:
         raise ToolError(f"tool `{name}`: no JSON Schema can be made of its parameters: {error}") from error
-
-
-def _as_json(arguments: Mapping[str, object], tool: str) -> bytes:
-    try:
-        return canonical(to_jsonable_python(dict(arguments), inf_nan_mode="constants"))
-    except (PydanticSerializationError, NotCanonical, ValueError, RecursionError) as error:
-        raise InvalidArguments(f"tool `{tool}`: the arguments have no JSON form: {error}") from error
 
 
 def _words(error: pydantic.ValidationError) -> str:

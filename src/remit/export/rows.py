@@ -236,8 +236,10 @@ def _call(
         reasons=tuple(str(reason) for reason in reasons or ()),
         status=call.status.value,
         args={name: value(*place) for name, place in call.places.items()},
-        result=value(call.settled, "/result", call.commitment) if settled and call.ok else None,
-        error=str(value(where, "/error", call.commitment) or "") if rejected or (settled and not call.ok) else "",
+        result=value(call.settled, "/result", call.commitment) if settled and call.kept == "/result" else None,
+        error=str(value(where, "/error", call.commitment) or "")
+        if rejected or (settled and call.kept == "/error")
+        else "",
         cause=call.cause,
         attempts=call.attempts,
         cost=call.cost,

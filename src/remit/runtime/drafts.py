@@ -15,6 +15,7 @@ from remit.core.facts import Facts, roots
 from remit.core.obliging import Obliged
 from remit.core.people import IN_DOUBT, Queue, deadline
 from remit.core.policy import PolicySet
+from remit.core.roundtrip import changing
 from remit.core.tools import Call, Limits, ToolSpec, call_digest
 from remit.errors import NotCanonical
 from remit.runtime.ambient import Ambient, new_id, stamp
@@ -63,6 +64,8 @@ def said(arguments: Mapping[str, object]) -> bytes:
     """Returns what an agent asked for as canonical bytes, even where it has no JSON form; of much, size and SHA-256."""
     try:
         data = canonical(to_jsonable_python(dict(arguments), inf_nan_mode="constants"))
+        if why := changing(arguments, binary=True):  # the bytes must be the same when the agent runs again elsewhere
+            raise ValueError(why)
         if len(data) <= Limits().arguments:
             return data
         return canonical(f"{len(data)} bytes, SHA-256 {digest_bytes(data)}")

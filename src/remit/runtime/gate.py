@@ -527,9 +527,10 @@ class Gate:
             guarded.did,
         )  # fmt: skip
         written = stream.enqueue(draft, f"tool:{tool.name}", body)
-        if stream.lineage is not None and is_there:  # in the same step: as the journal has it, in its order
+        if stream.lineage is not None and invoked.ok:  # in the same step: as the journal has it, in its order
             by_people = stream.state.calls[call.id].by_people
-            stream.lineage.settled(call.id, tool, call.args, plain(invoked.data), guarded.labels, by_people)
+            value = plain(invoked.data) if is_there else None  # where it is lost, its arguments count all the same
+            stream.lineage.settled(call.id, tool, call.args, value, guarded.labels, by_people)
         await asyncio.shield(written)
         if is_on("info"):
             _log.info(

@@ -65,7 +65,7 @@ class Invoker:
         begun = self._ambient.monotonic()
         attempts = 0
         try:
-            tool.arguments.bind(args)
+            bound = [tool.arguments.bind(args)]
         except InvalidArguments as error:  # its validators have changed their mind since it was decided
             return Invoked(False, error=f"it did not run: {error}", cause="InvalidArguments", attempts=0)
         try:
@@ -73,16 +73,16 @@ class Invoker:
         except SecretMissing as error:
             return Invoked(False, error=str(error), cause="SecretMissing", milliseconds=self._since(begun))
 
-        async def once() -> bytes:
+        async def once() -> object:
             nonlocal attempts
             attempts += 1
             given = replace(invocation, attempt=invocation.attempt + attempts - 1)
             # From the committed bytes, anew each time: what an attempt does to its arguments, the next doesn't see.
-            value = await self._limited(tool, tool.function, given, tool.arguments.bind(args))
-            return self._kept(tool, value)
+            return await self._limited(tool, tool.function, given, bound.pop() if bound else tool.arguments.bind(args))
 
         try:
-            data = await (self._tries(tool)(once) if tool.spec.attempts > 1 else once())
+            value = await (self._tries(tool)(once) if tool.spec.attempts > 1 else once())
+            data = self._kept(tool, value)  # outside the tries: it has run, whatever is wrong with what it returned
         except _Lost as error:
             spent = self._since(begun)
             return Invoked(True, error=str(error), cause="ResultLost", attempts=attempts, milliseconds=spent)

@@ -98,7 +98,7 @@ def begun(state: RunState, payloads: Payloads, tools: Mapping[str, ToolSpec], un
 def settle(
     lineage: Lineage, state: RunState, call: CallState, payloads: Payloads, tools: Mapping[str, ToolSpec]
 ) -> None:
-    """Adds what a settled call returned. Raises Tampered."""
+    """Adds what a settled call was given and returned; nothing was where its result is lost. Raises Tampered."""
     if not call.ok or call.record is None:
         return
     spec = tools.get(call.tool)
@@ -109,7 +109,7 @@ def settle(
     }
     for name, (said, seq) in call.edited.items():
         args[name] = plain(_value(state, payloads, seq, f"/edited/{name}", said))
-    result = plain(_value(state, payloads, call.settled, "/result", call.commitment))
+    result = None if call.lost else plain(_value(state, payloads, call.settled, "/result", call.commitment))
     more = [label for label in call.labels if label not in spec.result_labels]
     lineage.settled(call.id, spec, args, result, more, call.by_people)
 

@@ -185,11 +185,11 @@ def _call(call: CallState, payloads: _Payloads, reviews: Mapping[str, ReviewStat
     record, verdict = call.current, call.verdict
     rejected = call.status is CallStatus.REJECTED
     args = {name: _value(payloads, *place) for name, place in call.places.items()}
-    result = _value(payloads, call.settled, "/result", call.commitment) if call.settled >= 0 and call.ok else None
-    failed = call.settled >= 0 and not call.ok
-    error = (
-        _value(payloads, call.settled if failed else call.seq, "/error", call.commitment) if failed or rejected else ""
-    )
+    ended = _value(payloads, call.settled, call.kept, call.commitment) if call.settled >= 0 else None
+    result = ended if call.kept == "/result" else None
+    error = "" if ended is None or call.kept == "/result" else ended
+    if rejected:
+        error = _value(payloads, call.seq, "/error", call.commitment)
     return {
         "call": call.id,
         "task": call.task,
@@ -209,6 +209,7 @@ def _call(call: CallState, payloads: _Payloads, reviews: Mapping[str, ReviewStat
         "because": call.because,
         "attempts": call.attempts,
         "ok": call.ok,
+        "lost": call.lost,
         "result": result,
         "cause": call.cause,
         "error": error,
