@@ -10,13 +10,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, event
 
 from remit.core.entries import Head, ReviewClaimed, ReviewRuled, Sealed, seal
 from remit.errors import JournalError, NewerJournal, NotAuthentic, SettingsError, Tampered
-from remit.store.authentic import Authority, JournalKey
+from remit.store.authentic import Authority, JournalKey, Mark, check_whole
 from remit.store.journal import Append, Journal, JournalKeys
 
 Chain = Callable[..., tuple[Sealed, ...]]
@@ -248,6 +250,48 @@ async def test_a_mark_that_a_crash_left_half_written_stops_nothing(url: str, key
     for data in (b"", b"000", bytes(200)):
         mark.write_bytes(data)
         await reads(url, keys)
+
+
+async def test_entries_that_others_write_meanwhile_are_not_taken_for_missing(
+    url: str, keys: Path, chain: Chain
+) -> None:
+    """Another process commits between any two statements of the look."""
+    await lived(url, keys, chain)
+    path = url.removeprefix("sqlite:///")
+    (file,) = keys.glob("*.journal")
+    key = JournalKey.of(bytes.fromhex(file.read_text().strip()))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        engine = create_engine(f"sqlite:///{path}", isolation_level="AUTOCOMMIT")
+
+        def commits(*_: object) -> None:
+            (last,) = other.execute("SELECT max(position) FROM entries").fetchone()
+            mac = key.mac(last + 1, bytes(32), True)
+            other.execute(
+                "INSERT INTO entries SELECT ?, 1, coalesce(max(seq), -1) + 1, 'k', x'', ?, ?"
+                " FROM entries WHERE stream_id = 1",
+                (last + 1, bytes(32), mac),
+            )
+
+        event.listen(engine, "after_cursor_execute", commits)
+        with engine.connect() as connection:
+            assert check_whole(connection, key, 0) == 6
+            assert check_whole(connection, key, 6) == 7
+        engine.dispose()
+
+
+async def test_a_mark_that_is_read_while_it_is_written_stops_nothing(
+    url: str, keys: Path, chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lived(url, keys, chain)
+    real, torn = JournalKeys.mark_of, [True]
+
+    def half(self: JournalKeys, key: JournalKey) -> Mark | None:
+        mark = real(self, key)
+        return replace(mark, position=mark.position - 1) if mark is not None and torn and torn.pop() else mark
+
+    monkeypatch.setattr(JournalKeys, "mark_of", half)
+    await reads(url, keys)
+    assert not torn
 
 
 async def test_a_code_is_of_one_entry_in_one_place_by_one_key() -> None:

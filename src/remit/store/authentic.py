@@ -30,7 +30,11 @@ _MARK_BYTES: Final = 86
 _KEY: Final = "SELECT key FROM journal_key"
 _PUT_KEY: Final = "INSERT OR REPLACE INTO journal_key (id, key) VALUES (1, ?)"
 _LAST: Final = "SELECT position, hash, mac, bytes FROM entries ORDER BY position DESC LIMIT 1"
-_COUNT: Final = "SELECT count(*) FROM entries WHERE position > ?"
+_END: Final = (
+    "SELECT position, hash, mac, bytes, (SELECT count(*) FROM entries WHERE position > ?)"
+    " FROM entries ORDER BY position DESC LIMIT 1"
+)
+"""The last entry, and how many there are past a position: in one statement, because others commit meanwhile."""
 _HASH: Final = "SELECT hash FROM entries WHERE position = ?"
 _ALL: Final = "SELECT position, hash FROM entries WHERE position > ? ORDER BY position LIMIT 5000"
 _PUT_MAC: Final = "UPDATE entries SET mac = ? WHERE position = ?"
@@ -234,14 +238,13 @@ def check_whole(connection: Connection, key: JournalKey, after: int) -> int:
     Raises:
         Tampered: entries are missing.
     """
-    row = connection.exec_driver_sql(_LAST).one_or_none()
-    position = int(row[0]) if row else 0
-    count = int(connection.exec_driver_sql(_COUNT, (after,)).scalar_one())
+    row = connection.exec_driver_sql(_END, (after,)).one_or_none()
+    position, count = (int(row[0]), int(row[4])) if row else (0, 0)
     if position - after != count:
         raise Tampered(
             f"the store has {count} entries past number {after}, and the last is number {position}: entries are missing"
         )
-    if row and not _ends(key, *row):
+    if row and not _ends(key, *row[:4]):
         raise Tampered(
             f"entry number {position}, the last one, doesn't end what was written: entries are missing, or it is not"
             " authentic"
@@ -290,13 +293,20 @@ def _unmarked(connection: Connection, keys: JournalKeys, key: JournalKey, path: 
         return ""
     if mark.store not in (path, "") and Path(mark.store).exists():
         return f"it is a copy of `{mark.store}`"
-    row = connection.exec_driver_sql(_HASH, (mark.position,)).one_or_none()
-    if mark.position and (row is None or bytes(row[0]).hex() != mark.hash):
-        return (
-            f"it had come to entry number {mark.position}, and that entry isn't there: it was cut, or an older copy was"
-            " put in its place"
-        )
+    while not _has(connection, mark):
+        # Half of the mark may be read while another process writes it: what stays the same was read whole.
+        before, mark = mark, keys.mark_of(key)
+        if mark is None or mark == before:
+            return (
+                f"it had come to entry number {before.position}, and that entry isn't there: it was cut, or an older"
+                " copy was put in its place"
+            )
     return ""
+
+
+def _has(connection: Connection, mark: Mark) -> bool:
+    row = connection.exec_driver_sql(_HASH, (mark.position,)).one_or_none()
+    return not mark.position or (row is not None and bytes(row[0]).hex() == mark.hash)
 
 
 def _ends(key: JournalKey, position: int, hash: bytes, mac: object, data: bytes) -> bool:
