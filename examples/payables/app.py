@@ -67,8 +67,8 @@ def pay(
     currency: str,
     reference: str,
     document: Literal["invoice", "credit note"],
-    way: ubl.Way = "unclear",
-    doubt: str = "",
+    way: ubl.Way,
+    doubt: str,
 ) -> Receipt:
     """Pays a supplier and books it. The ledger refuses to book a key it has seen."""
     return Receipt(number=books.book(invocation.key, vat, reference, iban, amount, currency))

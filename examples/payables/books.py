@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import sqlite3
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -58,6 +59,8 @@ def book(key: str, vat: str, reference: str, iban: str, amount: Decimal, currenc
         connection.execute("BEGIN IMMEDIATE")
         try:
             seen = connection.execute("SELECT number FROM payments WHERE key = ?", (key,)).fetchone()
+            if seen is None and _is_booked(connection, vat, reference):
+                raise sqlite3.IntegrityError
             if seen is None:
                 row = (key, vat, reference, iban, str(amount), currency)
                 connection.execute(
@@ -74,13 +77,22 @@ def book(key: str, vat: str, reference: str, iban: str, amount: Decimal, currenc
 def is_paid(vat: str, reference: str) -> bool:
     """Whether the supplier's document was paid before."""
     with ledger() as connection:
-        rows = connection.execute("SELECT reference FROM payments WHERE vat = ?", (vat,)).fetchall()
+        return _is_booked(connection, vat, reference)
+
+
+def _is_booked(connection: sqlite3.Connection, vat: str, reference: str) -> bool:
+    rows = connection.execute("SELECT reference FROM payments WHERE vat = ?", (vat,)).fetchall()
     return any(_folded(known) == _folded(reference) for (known,) in rows)
 
 
 def _folded(reference: str) -> str:
-    """A document's number as people mean it: without blanks, and whatever its case."""
-    return "".join(reference.split()).casefold()
+    """A document's number as people mean it: whatever its case, without blanks and what nobody sees, with one hyphen.
+
+    Compatibility forms such as full-width digits are folded by NFKC (Unicode Standard Annex #15).
+    """
+    text = unicodedata.normalize("NFKC", reference).casefold()
+    kept = ("-" if unicodedata.category(one) == "Pd" else one for one in text)
+    return "".join(one for one in kept if unicodedata.category(one)[0] not in "CZ")
 
 
 @contextmanager
