@@ -244,6 +244,18 @@ async def test_a_key_file_that_is_another_or_spoilt_is_named_and_not_shown(
     assert not text or text not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["../{}", "{}/../x", "", "../../etc/passwd", "{}\n"])
+async def test_the_name_of_a_key_that_the_store_says_leads_to_no_file_elsewhere(
+    url: str, path: Path, keys: Path, chain: Chain, name: str
+) -> None:
+    await lived(url, keys, chain)
+    (file,) = keys.glob("*.journal")
+    triggerless(path, f"UPDATE journal_key SET key = '{name.format(file.stem)}'")
+    (keys.parent / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(NotAuthentic):
+        await reads(url, keys)
+
+
 async def test_a_mark_that_a_crash_left_half_written_stops_nothing(url: str, keys: Path, chain: Chain) -> None:
     await lived(url, keys, chain)
     (mark,) = keys.glob("*.mark")

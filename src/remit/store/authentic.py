@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hmac
 import os
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -23,13 +24,14 @@ from remit.core.entries import Fact as Body
 from remit.errors import SettingsError, Tampered
 
 SECRET_BYTES: Final = 32
+_ID: Final = re.compile(r"[0-9a-f]{16}")
 _CONTEXT: Final = b"remit journal entry v1\x00"
 _MARK_BYTES: Final = 86
 """The first line of a mark: a position of 20 digits, a blank, a hash of 64 hex digits, a line feed."""
 
 _KEY: Final = "SELECT key FROM journal_key"
 _PUT_KEY: Final = "INSERT OR REPLACE INTO journal_key (id, key) VALUES (1, ?)"
-_LAST: Final = "SELECT position, hash, mac, bytes FROM entries ORDER BY position DESC LIMIT 1"
+_ANY: Final = "SELECT 1 FROM entries LIMIT 1"
 _END: Final = (
     "SELECT position, hash, mac, bytes, (SELECT count(*) FROM entries WHERE position > ?)"
     " FROM entries ORDER BY position DESC LIMIT 1"
@@ -98,6 +100,8 @@ class JournalKeys:
         """
         if self._given is not None:
             return self._given if self._given.id == id else None
+        if not _ID.fullmatch(id):  # the store says it, and it is to name no file elsewhere
+            return None
         path = self.folder / f"{id}.journal"
         try:
             key = JournalKey.of(bytes.fromhex(path.read_text(encoding="ascii").strip()))
@@ -322,7 +326,7 @@ def _keyed(connection: Connection) -> str | None:
 
 
 def _is_empty(connection: Connection) -> bool:
-    return connection.exec_driver_sql(_LAST).one_or_none() is None
+    return connection.exec_driver_sql(_ANY).one_or_none() is None
 
 
 def _given(secret: str) -> JournalKey:
