@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from worlds import Crash, Faults, World, one
+from worlds import Crash, Faults, World, crash, crashing, one
 
 from remit import (
     NOT_DONE,
@@ -57,27 +57,6 @@ def calls(act: Any, *whats: str, **arguments: Any) -> Any:
         return result
 
     return agent
-
-
-async def crash(world: World, graph: Graph, run: str = "") -> str:
-    """Drives a run until a tool or an agent ends the process."""
-    async with world.runtime(graph) as runtime:
-        run = run or await runtime.start(graph, principal="me")
-        with pytest.raises(Crash):
-            await runtime.resume(run)
-    return run
-
-
-def crashing(times: int = 1) -> Callable[..., str]:
-    left = [times]
-
-    def body(invocation: Invocation, what: str, amount: int) -> str:
-        left[0] -= 1
-        if left[0] >= 0:
-            raise Crash
-        return f"did {what}"
-
-    return body
 
 
 # --- budgets ---------------------------------------------------------------------------------------------

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from worlds import Crash, World, one
+from worlds import World, crash, crashing, one
 
-from remit import NOT_DONE, Context, FactRequest, Graph, Invocation, ToolFailed, fact
+from remit import NOT_DONE, Context, FactRequest, Graph, ToolFailed, fact
 from remit.runtime.scheduler import RunReport
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(tmp_path).policy(allow="true")
-
-
-def crashing() -> Callable[..., str]:
-    left = [1]
-
-    def body(invocation: Invocation, what: str, amount: int) -> str:
-        if left.pop() if left else 0:
-            raise Crash
-        return f"did {what}"
-
-    return body
 
 
 def asking(act: Any, **arguments: Any) -> Any:
@@ -37,14 +25,6 @@ def asking(act: Any, **arguments: Any) -> Any:
             return f"{error.cause}: {error}"
 
     return agent
-
-
-async def crashed(world: World, graph: Graph, run: str = "") -> str:
-    async with world.runtime(graph) as runtime:
-        run = run or await runtime.start(graph, principal="me")
-        with pytest.raises(Crash):
-            await runtime.resume(run)
-    return run
 
 
 async def resumed(world: World, graph: Graph, run: str) -> RunReport:
@@ -58,7 +38,7 @@ async def test_what_policy_denies_by_now_is_not_run_again_and_nobody_is_told_tha
 ) -> None:
     act = world.act(repeat=repeat, body=crashing())
     graph = one(asking(act, what="rent"), act)
-    run = await crashed(world, graph)
+    run = await crash(world, graph)
     world.policy({"id": "stop", "deny": "args.what == 'rent'", "because": "Rent is stopped."})
     report = await resumed(world, graph, run)
     assert world.did == ["rent"]
@@ -74,7 +54,7 @@ async def test_what_policy_denies_by_now_is_not_run_again_and_nobody_is_told_tha
 async def test_what_policy_allows_still_is_run_again_under_a_verdict_of_its_own(world: World) -> None:
     act = world.act(repeat="keyed", body=crashing())
     graph = one(asking(act, what="rent"), act)
-    run = await crashed(world, graph)
+    run = await crash(world, graph)
     world.policy({"id": "other", "allow": "args.what == 'rent'"})
     assert (await resumed(world, graph, run)).output == "did rent"
     (again,) = await world.bodies(run, "call.intended_again")
@@ -88,7 +68,7 @@ async def test_a_limit_that_the_call_itself_used_up_does_not_stop_it(world: Worl
     (world.policies / "counters.yaml").write_text('{"counters": {"paid": {"tools": ["act"], "per": ["run"]}}}')
     act = world.act(repeat="keyed", body=crashing())
     graph = one(asking(act, what="rent"), act)
-    run = await crashed(world, graph)
+    run = await crash(world, graph)
     assert (await resumed(world, graph, run)).output == "did rent"
     await world.holds()
 
@@ -103,14 +83,14 @@ async def test_a_fact_that_is_the_calls_own_effect_does_not_stop_it(world: World
         return bool(world.done)
 
     graph = one(asking(act, what="rent"), act, facts=[paid])
-    run = await crashed(world, graph)
+    run = await crash(world, graph)
     assert (await resumed(world, graph, run)).output == "did rent"
     await world.holds()
 
 
 async def test_a_fact_that_nobody_looked_at_then_is_asked_before_it_is_run_again(world: World) -> None:
     act = world.act(repeat="keyed", body=crashing())
-    run = await crashed(world, one(asking(act, what="rent"), act))
+    run = await crash(world, one(asking(act, what="rent"), act))
 
     @fact(tools=[act])
     def blocked(request: FactRequest) -> bool:
@@ -130,7 +110,7 @@ async def test_what_people_approved_is_run_again_without_asking_them_anew(world:
     async with world.runtime(graph) as runtime:
         report = await runtime.run(graph, principal="me")
     await world.rule(report.reviews[0])
-    run = await crashed(world, graph, report.run)
+    run = await crash(world, graph, report.run)
     assert (await resumed(world, graph, run)).output == "did rent"
     await world.holds()
 
@@ -138,7 +118,7 @@ async def test_what_people_approved_is_run_again_without_asking_them_anew(world:
 async def test_a_rule_that_asks_by_now_puts_the_call_in_doubt_and_its_reviewers_see_why(world: World) -> None:
     act = world.act(repeat="keyed", body=crashing())
     graph = one(asking(act, what="rent"), act)
-    run = await crashed(world, graph)
+    run = await crash(world, graph)
     world.policy({"id": "ask", "escalate": "true", "because": "Somebody looks first."})
     report = await resumed(world, graph, run)
     assert report.status == "waiting" and world.did == ["rent"]
@@ -155,7 +135,7 @@ async def test_a_rule_that_asks_by_now_puts_the_call_in_doubt_and_its_reviewers_
 async def test_a_once_tool_that_people_let_run_again_is_not_run_where_policy_denies_it_by_now(world: World) -> None:
     act = world.act(body=crashing())
     graph = one(asking(act, what="rent"), act)
-    run = await crashed(world, graph)
+    run = await crash(world, graph)
     (review,) = (await resumed(world, graph, run)).reviews
     await world.rule(review)
     world.policy({"id": "stop", "deny": "true", "because": "All is stopped."})
@@ -168,7 +148,7 @@ async def test_a_once_tool_that_people_let_run_again_is_not_run_where_policy_den
 async def test_a_probe_that_says_it_has_not_happened_does_not_outvote_policy(world: World) -> None:
     act = world.act(body=crashing(), probe=lambda *_, **__: NOT_DONE)
     graph = one(asking(act, what="rent"), act)
-    run = await crashed(world, graph)
+    run = await crash(world, graph)
     world.policy({"id": "stop", "deny": "true", "because": "All is stopped."})
     assert "isn't run again" in str((await resumed(world, graph, run)).output)
     assert world.did == ["rent"]

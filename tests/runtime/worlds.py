@@ -309,3 +309,24 @@ def watching_appends(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Sealed]]:
     with monkeypatch.context() as patch:
         patch.setattr(Journal, "enqueue", enqueue)
         yield seen
+
+
+async def crash(world: World, graph: Graph, run: str = "") -> str:
+    """Drives a run until a tool or an agent ends the process."""
+    async with world.runtime(graph) as runtime:
+        run = run or await runtime.start(graph, principal="me")
+        with pytest.raises(Crash):
+            await runtime.resume(run)
+    return run
+
+
+def crashing(times: int = 1) -> Callable[..., str]:
+    left = [times]
+
+    def body(invocation: Invocation, what: str, amount: int) -> str:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise Crash
+        return f"did {what}"
+
+    return body

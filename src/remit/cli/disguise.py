@@ -7,8 +7,10 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any, Final
 
-_UNSEEN: Final = "\ufe00-\ufe0f\u034f\u115f\u1160\u3164\uffa0\U000e0100-\U000e01ef"
-"""Characters that change nothing that is seen: variation selectors, joiners, fillers (Unicode's default ignorables)."""
+from remit.core.identity import UNSEEN
+
+_UNSEEN: Final = "".join(sorted(UNSEEN - frozenset(map(chr, range(0x180B, 0x1810)))))
+"""Characters that show nothing, but for Mongolian's variation selectors, which are a part of how it is written."""
 _WORD: Final = re.compile(rf"[^\W_][^\W_{_UNSEEN}]*(?:[{_UNSEEN}]+[^\W_{_UNSEEN}]*)*")
 _HIDDEN: Final = re.compile(f"[{_UNSEEN}]")
 _SCRIPTS: Final = ("LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "CHEROKEE", "COPTIC", "LISU", "FULLWIDTH", "MATHEMATICAL")

@@ -20,12 +20,11 @@ from remit.core.entries import (
     PolicyRestored,
     PolicyRevoked,
 )
-from remit.core.notes import VerifierKey, open_note
+from remit.core.notes import VerifierKey, unsigned
 from remit.core.people import People
 from remit.core.reviews import ReviewState, ReviewStatus
 from remit.core.revoking import in_place
 from remit.core.rulings import counts
-from remit.errors import Tampered
 
 KIND = "remit policy activation v1"
 _PROPOSAL = "remit policy proposal v1"
@@ -64,13 +63,7 @@ def unsound(entry: Entry, revision: int, keys: Sequence[VerifierKey]) -> str:
         return "it is no activation"
     if body.revision <= revision:
         return f"it is revision {body.revision}, and revision {revision} was activated before it"
-    if not body.signature:
-        return "it is not signed"
-    try:
-        open_note(f"{statement(body, entry.seq, entry.prev)}\n{body.signature}\n", keys)
-    except Tampered as error:
-        return f"its signature doesn't hold: {error}"
-    return ""
+    return unsigned(statement(body, entry.seq, entry.prev), body.signature, keys)
 
 
 def unlike(body: PolicyLoaded, texts: bytes | None) -> str:

@@ -15,7 +15,7 @@ from typing import Final
 LONGEST: Final = 200
 """Characters that a name may have."""
 _WORD: Final = re.compile(r"[^\W\d_]+")
-_UNSEEN: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | frozenset(
+UNSEEN: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | frozenset(
     chr(code)
     for start, end in ((0x180B, 0x180F), (0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
     for code in range(start, end + 1)
@@ -108,7 +108,7 @@ def unfit(name: str) -> str:
         return f"it has more than {LONGEST} characters"
     for index, character in enumerate(name):
         what = _CATEGORIES.get(unicodedata.category(character), "")
-        if what or character in _UNSEEN:
+        if what or character in UNSEEN:
             what = what or "a character that shows nothing"
             return f"character {index + 1} is U+{ord(character):04X}, {what}: remove it"
     if name != name.strip():
@@ -127,7 +127,7 @@ def identity(name: str) -> str:
     shown = "".join(
         " " if character.isspace() else character
         for character in unicodedata.normalize("NFKC", name)
-        if character.isspace() or not (character in _UNSEEN or unicodedata.category(character) in _CATEGORIES)
+        if character.isspace() or not (character in UNSEEN or unicodedata.category(character) in _CATEGORIES)
     )
     folded = unicodedata.normalize("NFKC", shown.casefold())
     return " ".join(folded.casefold().split())

@@ -115,6 +115,17 @@ def unchecked(note: str) -> Checkpoint:
     return Checkpoint.parse(note.rpartition("\n\n")[0] + "\n")
 
 
+def unsigned(statement: str, line: str, keys: Sequence[VerifierKey]) -> str:
+    """Returns why a line of a signed note doesn't sign a statement with one of `keys`; "" where it does."""
+    if not line:
+        return "it is not signed"
+    try:
+        open_note(f"{statement}\n{line}\n", keys)
+    except Tampered as error:
+        return f"its signature doesn't hold: {error}"
+    return ""
+
+
 def open_note(note: str, keys: Sequence[VerifierKey]) -> tuple[str, tuple[VerifierKey, ...]]:
     """Returns the text of a signed note, and which of `keys` signed it.
 

@@ -13,8 +13,7 @@ import msgspec
 from remit.core.canonical import canonical
 from remit.core.entries import Entry, Fact, PolicyRestored, PolicyRevoked
 from remit.core.identity import identity
-from remit.core.notes import VerifierKey, open_note
-from remit.errors import Tampered
+from remit.core.notes import VerifierKey, unsigned
 
 _KINDS = {PolicyRevoked: "remit revocation of a reviewer v1", PolicyRestored: "remit restoration of a reviewer v1"}
 
@@ -47,13 +46,7 @@ def unsound(entry: Entry, keys: Sequence[VerifierKey]) -> str:
         return "it is no revocation"
     if bool(body.reviewer) == bool(body.key):
         return "it is of a reviewer, or of a key"
-    if not body.signature:
-        return "it is not signed"
-    try:
-        open_note(f"{statement(body, entry.seq, entry.prev)}\n{body.signature}\n", keys)
-    except Tampered as error:
-        return f"its signature doesn't hold: {error}"
-    return ""
+    return unsigned(statement(body, entry.seq, entry.prev), body.signature, keys)
 
 
 def after(revoked: frozenset[str], body: PolicyRevoked | PolicyRestored) -> frozenset[str]:

@@ -489,7 +489,7 @@ class Gate:
         """Returns what the agent may have of a result, and what obligations, guardrails and the purpose did to it."""
         purpose = self.policies.purposes.known.get(stream.state.started.purpose)
         looks = self._guards.guards_results(tool.name)
-        if not invoked.ok or invoked.cause or not (looks or purpose or obliged):
+        if not invoked.is_kept or not (looks or purpose or obliged):
             return invoked, Guarded(None)
         guarded = covered(Guarded(plain(invoked.data)), obliged)
         if looks:
@@ -516,9 +516,8 @@ class Gate:
         invoked, guarded = await self._guarded(stream, tool, invoked, obliged)
         await stream.ready()
         draft = stream.draft()
-        is_there = invoked.ok and not invoked.cause
-        result = draft.commit("/result", invoked.data) if is_there else None
-        error = None if is_there else draft.commit("/error", canonical(_printable(invoked.error)))
+        result = draft.commit("/result", invoked.data) if invoked.is_kept else None
+        error = None if invoked.is_kept else draft.commit("/error", canonical(_printable(invoked.error)))
         body = CallSettled(
             call.id, invoked.ok, result, error, invoked.cause, invoked.attempts, invoked.milliseconds,
             tuple(sorted({*tool.result_labels, *guarded.labels})),
@@ -529,7 +528,9 @@ class Gate:
         written = stream.enqueue(draft, f"tool:{tool.name}", body)
         if stream.lineage is not None and invoked.ok:  # in the same step: as the journal has it, in its order
             by_people = stream.state.calls[call.id].by_people
-            value = plain(invoked.data) if is_there else None  # where it is lost, its arguments count all the same
+            value = (
+                plain(invoked.data) if invoked.is_kept else None
+            )  # where it is lost, its arguments count all the same
             stream.lineage.settled(call.id, tool, call.args, value, guarded.labels, by_people)
         await asyncio.shield(written)
         if is_on("info"):
@@ -538,7 +539,7 @@ class Gate:
             )
         if not invoked.ok:
             raise failed(tool.name, _printable(invoked.error), invoked.cause)
-        if not is_there:
+        if not invoked.is_kept:
             raise lost(tool.name, _printable(invoked.error), invoked.cause)
         return invoked.data
 

@@ -44,6 +44,11 @@ class Invoked:
     milliseconds: int = 0
     doubt: bool = False
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether it ran to a good end, and `data` is its result."""
+        return self.ok and not self.cause
+
 
 class Invoker:
     """Holds the tools' callables."""
