@@ -61,7 +61,7 @@ class VirtualClock:
         self._jump = jump
         self._random = random.Random(seed)
         self._order = itertools.count()
-        self._sleepers: list[tuple[datetime, int, asyncio.Future[None]]] = []
+        self._sleepers: list[tuple[datetime, int, asyncio.Future[None], tuple[_Limit, ...]]] = []
         self._timeouts: list[tuple[datetime, int, asyncio.Timeout]] = []
         self._bodies: dict[_Limit, int] = {}
 
@@ -77,8 +77,11 @@ class VirtualClock:
         """Moves the time on, and wakes whoever slept until then or has run out of time."""
         self._now += timedelta(seconds=seconds)
         while self._sleepers and self._sleepers[0][0] <= self._now:
-            future = heapq.heappop(self._sleepers)[2]
+            _, _, future, within = heapq.heappop(self._sleepers)
             if not future.done():
+                # It counts as awake from now on, and not only when the loop comes to it: until then others may sleep,
+                # and the time must not move on under it.
+                self._asleep(within, -1)
                 future.set_result(None)
         while self._timeouts and self._timeouts[0][0] <= self._now:
             timeout = heapq.heappop(self._timeouts)[2]
@@ -89,18 +92,17 @@ class VirtualClock:
     async def sleep(self, seconds: float) -> None:
         """Waits until the test has moved the time on so far; with `jump`, moves it where nothing real is under way."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._sleepers, (self._now + timedelta(seconds=seconds), next(self._order), future))
         within = _WITHIN.get()
-        for limit in within:
-            self._bodies[limit] = self._bodies.get(limit, 0) + 1
+        heapq.heappush(self._sleepers, (self._now + timedelta(seconds=seconds), next(self._order), future, within))
+        self._asleep(within, 1)
         try:
             self._may_jump()
             await asyncio.sleep(0)  # others have their turn, also where the time has moved already
             await future
         finally:
-            for limit in within:
-                if limit in self._bodies:
-                    self._bodies[limit] -= 1
+            if not future.done() or future.cancelled():
+                future.cancel()
+                self._asleep(within, -1)
 
     def timeout(self, seconds: float) -> _Limit:
         """A timeout by the test's time."""
@@ -112,6 +114,11 @@ class VirtualClock:
         """`size` bytes that are the same in every run of the test."""
         return self._random.randbytes(size)
 
+    def _asleep(self, within: tuple[_Limit, ...], more: int) -> None:
+        for limit in within:
+            if limit in self._bodies:
+                self._bodies[limit] += more
+
     def _began(self, limit: _Limit) -> None:
         self._bodies[limit] = 0
 
@@ -121,6 +128,8 @@ class VirtualClock:
 
     def _may_jump(self) -> None:
         """Moves the time to the next who sleeps, where everybody who works under a limit sleeps, too."""
+        while self._sleepers and self._sleepers[0][2].done():
+            heapq.heappop(self._sleepers)  # it was cancelled: time doesn't move to where nobody wakes
         if self._jump and self._sleepers and all(self._bodies.values()):
             until = self._sleepers[0][0]
             self.advance(max((until - self._now).total_seconds(), 0.0))

@@ -11,7 +11,7 @@ import pytest
 from worlds import World, one
 
 from remit import Context, Transient
-from remit.testing import VirtualClock
+from remit.testing import _WITHIN, VirtualClock
 
 
 @pytest.fixture
@@ -95,6 +95,53 @@ async def test_a_tool_that_sleeps_on_the_clock_moves_it_and_runs_out_of_virtual_
     graph = one(agent, act, late)
     async with world.runtime(graph) as runtime:
         assert (await runtime.run(graph, principal="me")).output == ["in time", "TimeoutError"]
+
+
+async def test_the_clock_does_not_move_on_while_somebody_it_woke_has_not_had_a_turn() -> None:
+    clock = VirtualClock(jump=True)
+    slept: list[float] = []
+
+    async def works() -> None:
+        async with clock.timeout(10):
+            began = clock.monotonic()
+            await clock.sleep(5)
+            slept.append(clock.monotonic() - began)
+
+    async def watches() -> None:
+        for _ in range(10):
+            await clock.sleep(4)
+
+    # Whoever is first in the loop's queue after the clock has moved: the other one must not move it again.
+    for order in ((works, watches), (watches, works)):
+        slept.clear()
+        await asyncio.gather(*(asyncio.ensure_future(each()) for each in (*order, watches, watches)))
+        assert slept == [5], order
+
+
+async def test_a_sleep_that_is_cancelled_no_longer_counts_as_asleep() -> None:
+    clock = VirtualClock(jump=True)
+
+    async def works() -> None:
+        async with clock.timeout(100):
+            busy = asyncio.Event()
+            asleep = asyncio.ensure_future(clock.sleep(50))
+            asyncio.get_running_loop().call_soon(asleep.cancel)
+            await asyncio.gather(asleep, return_exceptions=True)
+            asyncio.get_running_loop().call_later(0.01, busy.set)
+            began = clock.monotonic()
+            other = asyncio.ensure_future(outside())
+            await busy.wait()  # real work: the one outside waits for it
+            assert clock.monotonic() == began
+            other.cancel()
+
+    async def outside() -> None:
+        token = _WITHIN.set(())
+        try:
+            await clock.sleep(1)
+        finally:
+            _WITHIN.reset(token)
+
+    await works()
 
 
 async def test_without_jump_only_the_test_moves_the_clock() -> None:
