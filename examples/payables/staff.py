@@ -26,6 +26,7 @@ queues:
     approvals: 2
     ttl: 72h
     edit: [amount]
+    title: "{{args.supplier}}: {{args.amount}} {{args.currency}}, {{args.document}} {{args.reference}}"
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -234,6 +235,32 @@ class Shell:
         """The amounts that were paid."""
         path = self.folder / "ledger.txt"
         return [int(line.split()[1]) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def at_a_terminal(shell: Shell, *command: str, editor: str = "true", answer: str = "") -> tuple[int, str]:
+    """Types a command at a pseudo-terminal; the editor is a shell command over the file `$1`."""
+    script = shell.folder / "editor"
+    script.write_text(f"#!/bin/sh\n{editor}\n")
+    script.chmod(0o755)
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "remit", *command],
+        cwd=shell.folder, env=environment(EDITOR=str(script), VISUAL="", TERM="xterm"), stdin=theirs, stdout=theirs,
+        stderr=theirs, start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    os.write(ours, answer.encode())
+    said = b""
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:  # which is how Linux says that the other end is closed
+            break
+        if not part:
+            break
+        said += part
+    os.close(ours)
+    return process.wait(30), said.decode()
 
 
 def is_harmless(text: str) -> bool:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import subprocess
-import sys
 from typing import Any
 
 import pytest
-from shops import QUEUES, Shell, environment
+from shops import QUEUES, Shell, at_a_terminal
 
 from remit.cli.editing import changes, laid_out
 from remit.errors import BadInput
@@ -26,32 +22,6 @@ def waiting(shell: Shell, **order: Any) -> tuple[str, str]:
     words = [f"{name}:={json.dumps(said)}" for name, said in {"amounts": [20], **order}.items()]
     (report,) = shell("run", *(word for one in words for word in ("--input", one)), "--json").rows
     return report["run"], report["reviews"][0]
-
-
-def at_a_terminal(shell: Shell, *command: str, editor: str, answer: str) -> tuple[int, str]:
-    """Types a command at a pseudo-terminal; the editor is a shell command over the file `$1`."""
-    script = shell.folder / "editor"
-    script.write_text(f"#!/bin/sh\n{editor}\n")
-    script.chmod(0o755)
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "remit", *command],
-        cwd=shell.folder, env=environment(EDITOR=str(script), VISUAL="", TERM="xterm"), stdin=theirs, stdout=theirs,
-        stderr=theirs, start_new_session=True,
-    )  # fmt: skip
-    os.close(theirs)
-    os.write(ours, answer.encode())
-    said = b""
-    while True:
-        try:
-            part = os.read(ours, 65536)
-        except OSError:  # which is how Linux says that the other end is closed
-            break
-        if not part:
-            break
-        said += part
-    os.close(ours)
-    return process.wait(30), said.decode()
 
 
 def test_the_editors_changes_are_shown_agreed_to_and_run(desk: Shell) -> None:

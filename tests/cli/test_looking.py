@@ -24,7 +24,7 @@ RUN = {
 REVIEW = {
     "approvals", "needed", "claimed", "claimed_until", "priority",
     "review", "status", "run", "call", "tool", "queue", "opened", "expires", "reviewer", "ruled", "in_doubt", "problem",
-    "activation",
+    "activation", "principal", "title",
 }  # fmt: skip
 RUN_VIEW = {
     "run", "status", "graph", "target", "principal", "starter", "started", "ended", "worker", "policies", "purpose",
@@ -39,7 +39,7 @@ REVIEW_VIEW = {
     "claimed_by", "claimed_until", "priority", "activation", "granted", "may_grant",
     "review", "status", "queue", "run", "call", "tool", "opened", "expires", "in_doubt", "digest", "rules", "shown",
     "args", "seen", "starter", "denials", "denials_needed", "then_to",
-    "ruling",
+    "ruling", "title",
 }  # fmt: skip
 SHOWN = {
     "run", "principal", "call", "agent", "tool", "description", "effect", "repeat", "args", "reasons", "digest",
@@ -131,7 +131,7 @@ def test_a_review_shows_the_call_in_full(shop: Shell) -> None:
     text = shop("review", "show", row["review"][:8]).out
     for words in ("in queue finance is open", "20 to Ada is a lot", "amount  20", "shop/large", view["digest"]):
         assert words in text
-    assert f"remit review deny {row['review']} --reason …" in text
+    assert f"remit review deny {row['review']} --reason WHY" in text
 
 
 @pytest.mark.parametrize("columns", ["60", "80", "120"])

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from textual.pilot import Pilot
-from textual.widgets import DataTable, Input, Static
+from textual.widgets import DataTable, Input, Label, Static
 from worlds import World, one
 
 from remit import Context
@@ -169,6 +169,25 @@ async def test_the_filter_keeps_what_fits(world: World) -> None:
     await on_screen(world, play)
 
 
+async def test_the_filter_searches_what_people_look_for(world: World) -> None:
+    world.queues(desk={"ttl": "1h", "title": "order of {{args.what}}"})
+    await waiting(world, "chairs", "desks")
+
+    async def play(pilot: Pilot[Any], app: Reviews) -> None:
+        table = app.query_one("#queue", DataTable)
+        await until(pilot, lambda: table.row_count == 2)
+        for words, count in {"order of CHAIRS": 1, "me": 2, "order of": 2, "tables": 0}.items():
+            app.query_one("#filter", Input).value = words
+            await until(pilot, lambda count=count: table.row_count == count)
+        app.query_one("#filter", Input).value = "chairs"
+        await until(pilot, lambda: table.row_count == 1)
+        await pilot.press("a")
+        await until(pilot, lambda: isinstance(app.screen, Question))
+        assert any("order of chairs" in str(label.render()) for label in app.screen.query(Label))
+
+    await on_screen(world, play)
+
+
 async def test_escape_closes_the_filter_and_shows_all_again(world: World) -> None:
     _, second = await waiting(world, "one", "two")
 
@@ -226,7 +245,7 @@ async def test_the_question_says_what_is_approved(world: World) -> None:
         await pilot.press("a")
         await until(pilot, lambda: len(app.screen_stack) == 2)
         said = " ".join(str(label.render()) for label in app.screen.query("Label"))
-        assert "what=one" in said
+        assert 'what="one"' in said
 
     await on_screen(world, play)
 

@@ -394,14 +394,70 @@ async def test_what_may_not_be_edited_or_does_not_fit_is_refused_before_anything
     assert len(await world.entries(f"review/{review}")) == 1
 
 
-async def test_an_edited_call_that_policy_denies_does_not_run(world: World) -> None:
-    world.policy({"id": "no", "deny": "args.amount == 66"}, escalate="args.amount < 100")
+DENIES_66 = {"id": "no", "deny": "args.amount == 66", "because": "66 is unlucky"}
+
+
+async def test_an_edit_that_policy_denies_is_refused_before_it_is_signed_and_the_review_stays_open(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.policy(DENIES_66, escalate="args.amount < 100")
+    world.queues(single_operator=False, desk={**EDITS, "approvals": 1})
+    graph, run, review = await waiting(world)
+    signed: list[bytes] = []
+    sign = Pen.sign
+    monkeypatch.setattr(Pen, "sign", lambda pen, message: signed.append(message) or sign(pen, message))
+    with pytest.raises(BadInput, match=r"policy denies the call as you changed it.*66 is unlucky"):
+        await world.rule(review, by="ann", edited={"amount": 66})
+    assert not signed
+    assert len(await world.entries(f"review/{review}")) == 1
+    assert (await world.rule(review, by="ann", edited={"amount": 65})).status == "approved"
+    assert signed
+    assert (await resumed(world, graph, run)).status == "done"
+    assert [effect.amount for effect in world.done] == [65]
+    await world.holds()
+
+
+async def test_who_approves_an_edit_after_policy_came_to_deny_it_is_refused(world: World) -> None:
+    world.policy(escalate="args.amount < 100")
+    world.queues(single_operator=False, desk=EDITS)
+    graph, run, review = await waiting(world)
+    await world.rule(review, by="ann", edited={"amount": 66})
+    world.policy(DENIES_66, escalate="args.amount < 100")
+    async with world.runtime(graph):
+        pass  # it records that another set is in force
+    with pytest.raises(BadInput, match="66 is unlucky"):
+        await world.rule(review, by="bob")
+    await world.rule(review, by="bob", approved=False, reason="no")
+    await resumed(world, graph, run)
+    assert world.done == []
+    await world.holds()
+
+
+async def test_an_edited_call_that_policy_comes_to_deny_does_not_run(world: World) -> None:
+    world.policy(escalate="args.amount < 100")
     world.queues(single_operator=False, desk={**EDITS, "approvals": 1})
     graph, run, review = await waiting(world)
     await world.rule(review, by="ann", edited={"amount": 66})
-    assert "denies it" in (await resumed(world, graph, run)).output
+    world.policy(DENIES_66, escalate="args.amount < 100")
+    assert "66 is unlucky" in (await resumed(world, graph, run)).output
     assert world.done == []
     await world.holds()
+
+
+async def test_an_edit_is_decided_with_who_approves_it_and_at_the_time_of_the_ruling(world: World) -> None:
+    world.policy(
+        {"id": "self", "deny": "approval.given && 'ann' in approval.reviewers && args.amount == 66"},
+        {"id": "late", "deny": "now > timestamp('2026-01-05T09:30:00Z') && args.amount == 67"},
+        escalate="args.amount < 100",
+    )
+    world.queues(single_operator=False, desk={**EDITS, "approvals": 1})
+    _, _, review = await waiting(world)
+    with pytest.raises(BadInput, match="policy denies"):
+        await world.rule(review, by="ann", edited={"amount": 66})
+    world.clock.advance(1900)
+    with pytest.raises(BadInput, match="policy denies"):
+        await world.rule(review, by="ann", edited={"amount": 67})
+    assert (await world.rule(review, by="bob", edited={"amount": 66})).status == "approved"
 
 
 async def test_an_edited_call_that_another_rule_escalates_asks_its_queue_about_the_edited_call(world: World) -> None:

@@ -543,3 +543,15 @@ def test_a_reminder_before_the_review_is_there_is_refused_when_the_policy_loads(
 async def _open(world: World, graph: Any) -> None:
     async with world.runtime(graph):
         pass
+
+
+async def test_a_message_has_the_title_that_the_queue_says_and_nothing_else_of_the_call(world: World) -> None:
+    world.queues(desk={**DESK, "title": "pays {{args.what.size()}} things"})
+    way = Noted()
+    desk = Desk(world, {"ops": Channel("ops", way)})
+    await desk.begins()
+    await desk.asks()
+    await desk.tells()
+    (message,) = way.told
+    assert json.loads(message.body)["data"]["title"] == "pays 15 things"
+    assert message.text.splitlines()[0] == "pays 15 things" and "IBAN" not in message.text

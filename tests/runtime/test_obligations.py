@@ -19,6 +19,7 @@ from remit.core.entries import Obligation
 from remit.core.obliging import Obliged
 from remit.core.tools import idempotency_key
 from remit.errors import (
+    BadInput,
     Denied,
     InvalidArguments,
     JournalError,
@@ -268,7 +269,13 @@ async def test_an_obligation_never_changes_what_a_reviewer_approved(world: World
     async with world.runtime(one(asks, search)) as runtime:
         report = await runtime.run("app", {"text": "x", "limit": 3}, principal="bob")
     (body,) = await world.bodies(report.run, "call.decided")
+    with pytest.raises(BadInput, match="it would change what was approved: `limit`"):
+        await world.rule(body.reviews[0], edited={"limit": 70})
+    world.policy({"id": "ask", "escalate": "true"})
+    async with world.runtime(one(asks, search)):
+        pass  # it records that this set is in force now
     await world.rule(body.reviews[0], edited={"limit": 70})
+    world.policy({"id": "ask", "escalate": "true", "oblige": {"cap": {"/args/limit": 7}}})
     async with world.runtime(one(asks, search)) as runtime:
         output: Any = (await runtime.resume(report.run)).output
     assert "it would change what was approved: `limit`" in output["found"]

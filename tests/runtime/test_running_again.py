@@ -10,6 +10,8 @@ from worlds import World, crash, crashing, one
 
 from remit import NOT_DONE, Context, FactRequest, Graph, ToolFailed, fact
 from remit.runtime.scheduler import RunReport
+from remit.runtime.views import review_view
+from remit.store.journal import Journal
 
 
 @pytest.fixture
@@ -119,6 +121,7 @@ async def test_a_rule_that_asks_by_now_puts_the_call_in_doubt_and_its_reviewers_
     act = world.act(repeat="keyed", body=crashing())
     graph = one(asking(act, what="rent"), act)
     run = await crash(world, graph)
+    world.queues(desk={"ttl": "1h"}, **{"in-doubt": {"title": "{{tool.name}}: was {{args.what}} done?"}})
     world.policy({"id": "ask", "escalate": "true", "because": "Somebody looks first."})
     report = await resumed(world, graph, run)
     assert report.status == "waiting" and world.did == ["rent"]
@@ -126,6 +129,8 @@ async def test_a_rule_that_asks_by_now_puts_the_call_in_doubt_and_its_reviewers_
     opened = (await world.entries(f"review/{review}"))[0].body
     assert (opened.queue, opened.in_doubt) == ("in-doubt", True)  # type: ignore[attr-defined]
     assert [hit.rule for hit in opened.disclosed] == ["ask"]  # type: ignore[attr-defined]
+    async with await Journal.open(world.url, keys=world.keys) as journal:
+        assert (await review_view(journal, review))["title"] == "act: was rent done?"
     await world.rule(review)
     assert (await resumed(world, graph, run)).output == "did rent"
     assert world.did == ["rent", "rent"]

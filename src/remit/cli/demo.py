@@ -144,11 +144,9 @@ class _Story:
             )
         reason = ("--reason", "ordered on 12 October, catalogue received")
         for who in ("ann", "bob") if self.staffed else ("",):
-            self._shown("review", "approve", large, *reason, *self._key(who), lines=2 if who == "ann" else 1)
-        self._shown(
-            "review", "deny", credit, "--reason", "set it off against the next invoice", *self._key("bob"), lines=1
-        )
-        self._shown("review", "deny", unknown, "--reason", "we ordered no tiles", *self._key("ann"), lines=1)
+            self._shown("review", "approve", large, *reason, *self._key(who))
+        self._shown("review", "deny", credit, "--reason", "set it off against the next invoice", *self._key("bob"))
+        self._shown("review", "deny", unknown, "--reason", "we ordered no tiles", *self._key("ann"))
         self._shown("review", "approve", credit, *self._key("ann"), codes=(7,))
 
     def _key(self, who: str) -> tuple[str, ...]:

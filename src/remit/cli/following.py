@@ -11,11 +11,11 @@ import msgspec
 
 from remit.cli import DONE, FAILED, STALE, TIMED_OUT
 from remit.cli.output import escaped, heading, mark, moment, print_json, until, value
-from remit.cli.review import review, rules_of, run_of
+from remit.cli.review import review, rules_of, run_of, titled
 from remit.cli.review_page import print_review
-from remit.cli.ruling import who_acts
 from remit.cli.settings import asynchronous, json_option, key_option, settings, store_option
 from remit.cli.stores import open_store
+from remit.cli.who import who_acts
 from remit.errors import BadInput
 from remit.runtime.ambient import System
 from remit.runtime.views import review_view
@@ -68,15 +68,16 @@ async def watch_(queue: str, store: str | None, as_json: bool) -> None:
         try:
             async with aclosing(changes(journal, queue)) as every:
                 async for rows in every:
+                    found = [await titled(journal, row) for row in rows]
                     if as_json:
-                        print_json(msgspec.to_builtins(row) for row in rows)
-                    for row in [] if as_json else rows:
-                        click.echo(_line(row))
+                        print_json({**msgspec.to_builtins(row), "title": title} for row, title in found)
+                    for row, title in [] if as_json else found:
+                        click.echo(_line(row, title))
         except asyncio.CancelledError:
             click.echo("stopped", err=True)  # which is how this command ends: it is no failure
 
 
-def _line(row: ReviewRow) -> str:
+def _line(row: ReviewRow, title: str) -> str:
     if row.problem:
         return f"{row.review}  {mark(row.status)}  {escaped(row.problem)}"
     now = System().now()
@@ -86,7 +87,7 @@ def _line(row: ReviewRow) -> str:
         votes = f"{row.approvals} of {row.needed} approved" if row.approvals else ""
         held = f"{value(row.claimed)} until {moment(row.claimed_until)}" if row.status == "claimed" else ""
         rest = "  ".join(part for part in (f"expires {until(row.expires, now)}", votes, held) if part)
-    return f"{row.review}  {mark(row.status)}  {value(row.queue)}  {value(row.tool)}  {rest}".rstrip()
+    return f"{row.review}  {mark(row.status)}  {value(row.queue)}  {escaped(title)}  {rest}".rstrip()
 
 
 @review.command(name="wait")

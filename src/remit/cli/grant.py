@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from remit.cli.output import escaped, fields, folded, heading, mark, moment, pretty, print_json, print_table, value
-from remit.cli.ruling import who_acts
 from remit.cli.settings import asynchronous, json_option, key_option, settings, store_option
 from remit.cli.sources import export_option, source
 from remit.cli.stores import open_store
+from remit.cli.who import who_acts
 from remit.errors import UnknownId
 from remit.runtime.ambient import System, stamp
 from remit.runtime.grants import revoke

@@ -161,8 +161,8 @@ async def test_(channel: str, as_json: bool) -> int:
     ambient, error = System(), ""
     id, at = f"msg_{new_id(ambient)}", stamp(ambient.now())
     data = {
-        "review": "test", "queue": "test", "status": "open", "tool": "test", "run": "test", "call": "test#0",
-        "expires": at, "approvals": 0, "needed": 1, "in_doubt": False, "priority": 0,
+        "review": "test", "title": "", "queue": "test", "status": "open", "tool": "test", "run": "test",
+        "call": "test#0", "expires": at, "approvals": 0, "needed": 1, "in_doubt": False, "priority": 0,
     }  # fmt: skip
     body = canonical({"data": data, "id": id, "timestamp": at, "type": "review.opened"})
     try:

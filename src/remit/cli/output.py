@@ -214,15 +214,16 @@ def terminal() -> int:
 # --- folding --------------------------------------------------------------------------------------------
 
 
-def folded(text: str, lead: str = "") -> str:
-    """Returns `text` after `lead`, folded to the terminal, further lines below its first word.
+def folded(text: str, lead: str = "", hang: int | None = None) -> str:
+    """Returns `text` after `lead`, folded to the terminal; further lines begin `hang` columns in, or below the text.
 
     What nobody escaped is escaped here, but for line ends and our own colours.
     """
-    hang = " " * width(lead)
+    room = terminal() - max(width(lead), hang or 0)
+    indent = " " * (width(lead) if hang is None else hang)
     text = "\n".join(_tamed(line) for line in text.split("\n"))
-    lines = [part for line in text.split("\n") for part in fold(line, max(terminal() - len(hang), _LAST))]
-    return "\n".join((lead if index == 0 else hang) + line for index, line in enumerate(lines)).rstrip()
+    lines = [part for line in text.split("\n") for part in fold(line, max(room, _LAST))]
+    return "\n".join((lead if index == 0 else indent) + line for index, line in enumerate(lines)).rstrip()
 
 
 def _tamed(line: str) -> str:
@@ -289,8 +290,18 @@ def _columns(character: str) -> int:
 
 
 def moment(at: str) -> str:
-    """Returns an entry's time for people: seconds, UTC."""
-    return escaped(at[:19].replace("T", " ") + " UTC") if at else ""
+    """Returns an entry's time for people: UTC to the second, and beside it the time here where that is another."""
+    if not at:
+        return ""
+    utc = escaped(at[:19].replace("T", " ") + " UTC")
+    try:
+        here = datetime.fromisoformat(at).astimezone()
+    except ValueError:  # what a stranger wrote is shown as it is
+        return utc
+    if not here.utcoffset():
+        return utc
+    day = "" if here.date().isoformat() == at[:10] else f"{here:%Y-%m-%d} "
+    return f"{utc} ({day}{here:%H:%M} {escaped(here.tzname() or '')})"
 
 
 def until(at: str, now: datetime) -> str:

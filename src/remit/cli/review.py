@@ -11,13 +11,14 @@ import msgspec
 
 from remit.cli.output import print_json, print_table, until
 from remit.cli.review_page import print_argument, print_review
-from remit.cli.settings import asynchronous, json_option, store_option
+from remit.cli.settings import asynchronous, json_option, key_option, settings, store_option
 from remit.cli.sources import export_option, source
-from remit.errors import BadInput, Tampered, UnknownId
+from remit.core.identity import identity
+from remit.errors import BadInput, RemitError, Tampered, UnknownId
 from remit.runtime.ambient import System
 from remit.runtime.views import review_view, run_view
 from remit.store.journal import Journal
-from remit.store.projections import Projections
+from remit.store.projections import Projections, ReviewRow
 
 _ACTING = ("approve", "claim", "comment", "deny", "edit", "handon", "release", "respond", "whoami")
 
@@ -60,7 +61,11 @@ def review(ctx: click.Context) -> None:
 
 
 @review.command("list")
-@click.option("--all", "all_", is_flag=True, help="Closed ones too.")
+@click.option("--queue", default="", metavar="NAME", help="Those in this queue only.")
+@click.option("--tool", default="", metavar="NAME", help="Those of calls of this tool only.")
+@click.option("--principal", default="", metavar="WHO", help="Those of runs for this principal only.")
+@click.option("--text", default="", metavar="WORDS", help="Those with these words in title, id, run or call only.")
+@click.option("--all", "all_", is_flag=True, help="Closed ones too, the oldest first.")
 @click.option(
     "--limit", type=click.IntRange(1), default=100, metavar="N", help="At most so many rows; 100 if not given."
 )
@@ -68,24 +73,81 @@ def review(ctx: click.Context) -> None:
 @store_option
 @json_option
 @asynchronous
-async def list_(all_: bool, limit: int, bundle: str | None, store: str | None, as_json: bool) -> None:
-    """List the reviews that wait, the oldest first. JSON has all of them."""
+async def list_(
+    queue: str, tool: str, principal: str, text: str, all_: bool, limit: int, bundle: str | None, store: str | None,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """List the reviews that wait, the most urgent first: by priority, then by age. JSON has all of them."""
     async with source(store, bundle) as journal:
-        found = await Projections(journal).reviews(open_only=not all_)
-        if as_json:
-            return print_json(msgspec.to_builtins(row) for row in found)
-        rows = []
-        now = System().now()
-        for row in found[:limit]:
-            shown = None if row.problem else (await review_view(journal, row.review))["shown"]
-            reasons = shown["reasons"] if shown else ["[erased]"]
-            rest = until(row.expires, now) if row.open else row.reviewer
-            rows.append((row.review, row.status, row.queue, row.tool, rest, row.problem or "; ".join(reasons)))
-    columns = ("REVIEW", "STATUS", "QUEUE", "TOOL", "RULED BY" if all_ else "EXPIRES", "WHY")
-    print_table(columns, rows, "nothing waits for a review")
-    if len(found) > limit:
-        click.echo(f"and {len(found) - limit:,} more: see --limit, or take the next with `remit review next`", err=True)
+        rows = [
+            row
+            for row in await Projections(journal).reviews(open_only=not all_)
+            if queue in ("", row.queue) and tool in ("", row.tool) and is_same(principal, row.principal)
+        ]
+        if not all_:
+            rows.sort(key=lambda row: (-row.priority, row.opened, row.review))
+        found: list[tuple[ReviewRow, str]] = []
+        count = 0
+        for row in rows:
+            if text or as_json or count < limit:
+                one = await titled(journal, row)
+                if text and not is_in(text, *one):
+                    continue
+                found.append(one)
+            count += 1
+    if as_json:
+        return print_json({**msgspec.to_builtins(row), "title": title} for row, title in found)
+    now = System().now()
+    print_table(
+        ("REVIEW", "STATUS", "QUEUE", "RULED BY" if all_ else "EXPIRES", "FOR", "TITLE"),
+        [
+            (
+                row.review,
+                f"claimed by {row.claimed}" if row.status == "claimed" else row.status,
+                row.queue,
+                until(row.expires, now) if row.open else row.reviewer,
+                row.principal,
+                row.problem or title,
+            )
+            for row, title in found[:limit]
+        ],
+        "nothing waits for a review" if not (queue or tool or principal or text) else "no such review waits",
+    )
+    if count > limit:
+        click.echo(f"and {count - limit:,} more: see --limit, or take the next with `remit review next`", err=True)
     return None
+
+
+def is_same(wanted: str, principal: str) -> bool:
+    """Whether a principal is the one that is looked for; any is, where none is looked for."""
+    return not wanted or identity(wanted) == identity(principal)
+
+
+def is_in(wanted: str, row: ReviewRow, title: str) -> bool:
+    """Whether what is looked for is in what a reviewer sees of a review in a line, or in its ids."""
+    places = (
+        title,
+        row.problem,
+        row.review,
+        row.queue,
+        row.tool,
+        row.run,
+        row.call,
+        row.principal,
+        row.status,
+        row.claimed,
+    )
+    return wanted.casefold() in " ".join(places).casefold()
+
+
+async def titled(journal: Journal, row: ReviewRow) -> tuple[ReviewRow, str]:
+    """Returns a review's row and title; where it can't be shown, the row says why, and there is no title."""
+    if row.problem:
+        return row, ""
+    try:
+        return row, str((await review_view(journal, row.review))["title"])
+    except Tampered as error:
+        return msgspec.structs.replace(row, problem=str(error)), ""
 
 
 @review.command()
@@ -93,13 +155,15 @@ async def list_(all_: bool, limit: int, bundle: str | None, store: str | None, a
 @click.option("--full", is_flag=True, help="Cut nothing, however long it is.")
 @click.option("--arg", "argument", metavar="NAME", help="This argument only, in full.")
 @export_option
+@key_option
 @store_option
 @json_option
 @asynchronous
 async def show(
-    review_id: str, full: bool, argument: str | None, bundle: str | None, store: str | None, as_json: bool
-) -> None:
-    """Show REVIEW (an id, or its beginning): the call, why it waits, and what either answer does.
+    review_id: str, full: bool, argument: str | None, bundle: str | None, key: str | None, store: str | None,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Show REVIEW (an id, or its beginning): the call, why it waits, what either answer does, and what you may do.
 
     What others wrote is escaped where it isn't plainly visible. A value over 2,000 characters is cut; all of it,
     and the code that approving then takes, is shown by --arg or --full.
@@ -109,6 +173,7 @@ async def show(
         told = not (as_json or argument)
         run = await run_of(journal, view) if told else None
         rules = await rules_of(journal, view) if told else []
+        you = await standing_of(journal, view, key) if told and bundle is None else ""
     if argument is not None and argument not in (view["args"] or {}):
         known = ", ".join(f"`{name}`" for name in view["args"] or {}) or "none"
         raise BadInput(f"the call has no argument `{argument}`; it has {known}")
@@ -117,7 +182,28 @@ async def show(
     elif argument is not None:
         print_argument(view, argument)
     else:
-        print_review(view, run, rules, full=full)
+        print_review(view, run, rules, full=full, you=you)
+
+
+async def standing_of(journal: Journal, view: dict[str, Any], key: str | None) -> str:
+    """Returns in words whether whose key it is may rule on a review; "" where no key is named, or nobody can any more.
+
+    A key that the settings name, and that is nobody's, keeps nobody from looking; one named with `--key` is an error.
+    """
+    from remit.cli.who import who_acts  # noqa: PLC0415 - it reads policy; who lists reviews waits for none
+    from remit.runtime.rulings import why_not  # noqa: PLC0415
+
+    name = settings(review_key=key).review_key
+    if not name or view["status"] not in ("open", "claimed"):
+        return ""
+    try:
+        reviewer = await who_acts(journal, name)
+        why = await why_not(journal, System(), view["review"], reviewer)
+    except RemitError:
+        if key is not None:
+            raise
+        return ""
+    return f"{reviewer.name}: {why}" if why else f"{reviewer.name}: you may rule on it"
 
 
 async def run_of(journal: Journal, view: dict[str, Any]) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import click
@@ -12,16 +12,31 @@ from remit.cli.output import escaped, fields, folded, heading, mark, moment, pre
 from remit.core.reading import LONGEST
 from remit.runtime.ambient import System, stamp
 
+_EFFECTS: Final = {
+    "read": "it changes nothing",
+    "fetch": "it reads, and its arguments leave for elsewhere",
+    "write": "it changes data",
+    "send": "data leaves to others",
+    "commit": "it binds whom it is for, as a payment or a booking does",
+    "destroy": "data is gone afterwards",
+}
+_REPEATS: Final = {
+    "idempotent": "run twice, it has the effect of once",
+    "keyed": "run twice with the same key, it has the effect of once",
+    "once": "run twice, it would have two effects; it is never run again by guess",
+}
 _CALLS: Final = 10
 """Earlier calls of the run that are shown."""
 
 
 def print_review(
-    view: dict[str, Any], run: dict[str, Any] | None, rules: Sequence[dict[str, Any]] = (), *, full: bool = False
-) -> None:
+    view: dict[str, Any], run: dict[str, Any] | None, rules: Sequence[dict[str, Any]] = (), *, full: bool = False,
+    you: str = "",
+) -> None:  # fmt: skip
     """Prints what there is to know before ruling: `run` is the run's view, None where it can't be read.
 
-    `rules` are those that asked, with the parts of their conditions as `audit trace` has them.
+    `rules` are those that asked, with the parts of their conditions as `audit trace` has them; `you` says whether who
+    looks may rule.
 
     Values over `LONGEST` are cut, unless `full`; then their codes stand at their ends.
     """
@@ -30,13 +45,14 @@ def print_review(
     if view["shown"] is None:
         click.echo(f"  what its reviewers were shown was erased; it is of run {view['run']}, call {view['call']}")
     else:
+        fields([("title", escaped(view["title"]))])
         _print_shown(view, view["shown"], full)
         _print_rules(rules)
     if run is not None:
         _print_run(run, view["call"])
     _print_said(view)
     if waits:
-        _print_choices(view)
+        _print_choices(view, you)
 
 
 def print_argument(view: dict[str, Any], name: str) -> None:
@@ -49,7 +65,7 @@ def _print_shown(view: dict[str, Any], shown: dict[str, Any], full: bool) -> Non
     facts = shown.get("facts", {})
     longest = None if full else LONGEST
     fields(("why", value(reason, longest)) for reason in shown["reasons"])
-    click.echo(f"\n{heading(shown['tool'])}  {escaped(shown['effect'])}, {escaped(shown['repeat'])}")
+    click.echo(f"\n{heading(shown['tool'])}")
     widest = max((len(escaped(name)) for name in view["args"]), default=0)
     for name in view["args"]:
         _print_value(view, name, full=full, widest=widest)
@@ -61,12 +77,14 @@ def _print_shown(view: dict[str, Any], shown: dict[str, Any], full: bool) -> Non
     return fields(
         [
             ("does", value(shown["description"], longest) if shown["description"] else ""),
+            ("effect", _in_words(shown["effect"], _EFFECTS)),
+            ("repeated", _in_words(shown["repeat"], _REPEATS)),
             ("asked by", f"agent {escaped(shown['agent'])}"),
             ("for", value(shown["principal"], longest)),
             ("started by", value(view["starter"], longest) if view["starter"] else ""),
             ("in", f"run {escaped(shown['run'])}, call {escaped(shown['call'])}"),
             ("rules", ", ".join(_hit(hit) for hit in view["rules"])),
-            ("has read", ", ".join(escaped(label) for label in facts.get("labels", []))),
+            ("has read", _read(facts.get("labels", []))),
             ("facts", pretty(facts["facts"], longest) if facts.get("facts") else ""),
             ("run so far", _so_far(facts)),
             ("priority", str(view["priority"]) if view["priority"] else ""),
@@ -74,6 +92,15 @@ def _print_shown(view: dict[str, Any], shown: dict[str, Any], full: bool) -> Non
             ("digest", view["version"]),
         ]
     )
+
+
+def _in_words(word: str, words: Mapping[str, str]) -> str:
+    return f"{escaped(word)}: {words[word]}" if word in words else escaped(word)
+
+
+def _read(labels: Sequence[str]) -> str:
+    """What the task has read so far, by its labels."""
+    return f"data with the labels {', '.join(map(escaped, labels))}" if labels else ""
 
 
 def _print_value(view: dict[str, Any], name: str, *, full: bool, widest: int = 0) -> None:
@@ -169,9 +196,9 @@ def _granted(grant: dict[str, Any] | None) -> list[tuple[str, str]]:
     return [("grants", f"{grant['uses']} calls like it until {moment(grant['until'])}, if {condition}")]
 
 
-def _print_choices(view: dict[str, Any]) -> None:
-    """Who holds it, what either answer does, and what silence does."""
-    id, now = view["review"], System().now()
+def _print_choices(view: dict[str, Any], you: str) -> None:
+    """Who holds it, what either answer does, what silence does, and the command for each thing that may be done."""
+    now = System().now()
     click.echo(f"\n{heading('your ruling')}")
     if stamp(now) >= view["expires"]:
         click.echo(
@@ -182,6 +209,7 @@ def _print_choices(view: dict[str, Any]) -> None:
     claimed = f"{value(view['claimed_by'])} until {moment(view['claimed_until'])}" if held else ""
     fields(
         [
+            ("you are", value(you) if you else ""),
             ("so far", quorum(view)),
             ("claimed by", claimed),
             ("if you approve", if_approved(view)),
@@ -190,15 +218,31 @@ def _print_choices(view: dict[str, Any]) -> None:
             ("time left", f"{until(view['expires'], now)}, {moment(view['expires'])}"),
         ]
     )
+    click.echo("\n  A ruling is final.")
+    for command, what in choices(view, held=held):
+        click.echo(folded(f"{command}  ({what})" if what else command, "  "))
+
+
+def choices(view: dict[str, Any], *, held: bool) -> list[tuple[str, str]]:
+    """Returns the command for each thing that may be done with a review that waits, and a word on it."""
+    id = view["review"]
     seen = "".join(" --seen CODE" for _ in view["seen"])
-    click.echo()
-    click.echo(folded(f"remit review approve {id} --if-digest {view['version'][:12]}{seen}"))
-    if view["may_edit"]:
-        click.echo(folded(f"remit review approve {id} --edit  (may change: {', '.join(view['may_edit'])})"))
-    if grant := view["may_grant"]:
+    found = [(f"remit review approve {id} --if-digest {view['version'][:12]}{seen}", "")]
+    if view["may_edit"] and not view["in_doubt"]:
+        found.append((f"remit review approve {id} --edit", f"may change: {', '.join(map(escaped, view['may_edit']))}"))
+    if (grant := view["may_grant"]) and not view["in_doubt"]:
         again = "--same-grant" if any(said["grant"] for said in view["rulings"]) else "--grant CONDITION --uses N"
-        click.echo(folded(f"remit review approve {id} {again}  (at most {grant['uses']} uses)"))
-    click.echo(folded(f"remit review deny {id} --reason …"))
+        found.append((f"remit review approve {id} {again}", f"at most {grant['uses']} uses"))
+    if view["may_respond"] and not view["in_doubt"]:
+        found.append((f"remit review respond {id} --value JSON", "the agent gets this answer, and nothing runs"))
+    found.append((f"remit review deny {id} --reason WHY", ""))
+    for queue in view["hands_on_to"]:
+        found.append((f"remit review handon {id} {escaped(queue)}", "it is ruled on afresh there"))
+    if held:
+        found.append((f"remit review release {id}", f"for {value(view['claimed_by'])}, who holds it"))
+    else:
+        found.append((f"remit review claim {id}", "others can't rule on it meanwhile"))
+    return [*found, (f"remit review comment {id} TEXT", "the other reviewers see it")]
 
 
 def quorum(view: dict[str, Any]) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
@@ -18,11 +17,12 @@ from textual.widgets import DataTable, Footer, Input, Label, Static
 
 from remit.cli.editing import edited_by_hand
 from remit.cli.output import escaped, until
-from remit.cli.review import rules_of, run_of
+from remit.cli.review import is_in, rules_of, run_of, titled
 from remit.cli.review_page import print_review
-from remit.cli.ruling import who_acts
+from remit.cli.ruling import in_a_line
 from remit.cli.settings import asynchronous, settings
 from remit.cli.stores import open_store
+from remit.cli.who import who_acts
 from remit.core.reviews import ReviewState
 from remit.errors import RemitError
 from remit.runtime.ambient import Ambient, System
@@ -32,7 +32,9 @@ from remit.runtime.waiting import changes
 from remit.store.journal import Journal
 from remit.store.projections import ReviewRow
 
-_COLUMNS: Final = ("REVIEW", "QUEUE", "TOOL", "STATUS", "HELD BY", "VOTES", "TIME LEFT")
+_COLUMNS: Final = ("REVIEW", "QUEUE", "FOR", "TITLE", "HELD BY", "VOTES", "TIME LEFT")
+_TITLE: Final = 60
+"""Characters of a title in the table."""
 _TICK: Final = 30.0
 """Seconds after which the times left are written anew."""
 _Act = Callable[[], Awaitable[ReviewState]]
@@ -91,23 +93,6 @@ class Question(ModalScreen[Answer | None]):
         self.dismiss(None)
 
 
-def _searched(row: ReviewRow) -> str:
-    return f"{row.review} {row.queue} {row.tool} {row.run} {row.call} {row.status} {row.claimed}".casefold()
-
-
-def _headline(view: Mapping[str, Any]) -> str:
-    """The call in a line: the tool with its arguments, each cut where it is long."""
-    args = view.get("args")
-    pairs = args.items() if isinstance(args, dict) else ()
-    said = ", ".join(f"{name}={_short(value)}" for name, value in pairs)
-    return escaped(f"{view['tool']}({said})")
-
-
-def _short(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 40 else f"{text[:39]}…"
-
-
 class Reviews(App[None]):
     """The queue, a review in full, and keys for what there is to do with it."""
 
@@ -136,13 +121,15 @@ class Reviews(App[None]):
         super().__init__()
         self._journal, self._reviewer, self._ambient = journal, reviewer, ambient or System()
         self._waiting: dict[str, ReviewRow] = {}
+        self._titles: dict[str, str] = {}
         self._page: dict[str, Any] | None = None
         self._shown = ""
 
     def compose(self) -> ComposeResult:
         """Lays it out: what waits above, the review below."""
         yield Input(
-            placeholder="show what has this in its id, queue, tool, run or status; Escape shows all", id="filter"
+            placeholder="show what has this in its title, principal, queue, tool or id; Escape shows all",
+            id="filter",
         )
         yield DataTable(id="queue", cursor_type="row")
         with VerticalScroll(id="page"):
@@ -163,6 +150,10 @@ class Reviews(App[None]):
             async for rows in every:
                 self._waiting |= {row.review: row for row in rows}
                 self._waiting = {id: row for id, row in self._waiting.items() if row.open}
+                kept = {id: words for id, words in self._titles.items() if id in self._waiting}
+                found = [await titled(self._journal, row) for row in rows if row.open]
+                self._waiting |= {row.review: row for row, _ in found}
+                self._titles = kept | {row.review: title for row, title in found}
                 self._fill()
                 if any(row.review == self._shown for row in rows):
                     await self._show(self._shown)
@@ -172,15 +163,18 @@ class Reviews(App[None]):
     def _fill(self) -> None:
         """Writes the table anew, and stays where the cursor was."""
         table = self.query_one("#queue", DataTable)
-        now, wanted = self._ambient.now(), self.query_one("#filter", Input).value.casefold()
-        rows = [row for row in self._waiting.values() if wanted in _searched(row)]
+        now, wanted = self._ambient.now(), self.query_one("#filter", Input).value
+        rows = [row for row in self._waiting.values() if is_in(wanted, row, self._titles.get(row.review, ""))]
         rows.sort(key=lambda row: (-row.priority, row.expires, row.review))
         at = self._at()
         table.clear()
         for row in rows:
             held = row.claimed if row.status == "claimed" else ""
             left = row.problem or until(row.expires, now)
-            cells = (row.review, row.queue, row.tool, row.status, held, f"{row.approvals} of {row.needed}", left)
+            words = self._titles.get(row.review, "")
+            words = words if len(words) <= _TITLE else f"{words[: _TITLE - 1]}…"
+            votes = f"{row.approvals} of {row.needed}"
+            cells = (row.review, row.queue, row.principal, words, held, votes, left)
             table.add_row(*(Text(escaped(str(cell))) for cell in cells), key=row.review)
         ids = [row.review for row in rows]
         if ids:
@@ -227,7 +221,7 @@ class Reviews(App[None]):
     async def action_approve(self) -> None:
         """Approves the call as it is shown, after a question."""
         if view := self._rulable():
-            about = f"{_headline(view)}\ndigest {view['version'][:12]}"
+            about = f"{escaped(in_a_line(view))}\ndigest {view['version'][:12]}\nA ruling is final."
             ask = Question(f"Approve {view['review']}?", about, needed=False, codes=len(view["seen"]))
             self.push_screen(ask, lambda said: self._rule(view, True, said))
 
@@ -235,7 +229,8 @@ class Reviews(App[None]):
         """Denies the call, after a question: a no is final, and says why."""
         id = self._shown
         if id:
-            ask = Question(f"Deny {id}?", "A no is final; the agent is told your reason.", needed=True)
+            about = f"{escaped(self._titles.get(id, ''))}\nA no is final; the agent is told your reason."
+            ask = Question(f"Deny {id}?", about, needed=True)
             self.push_screen(ask, lambda said: self._rule({"review": id, "version": ""}, False, said))
 
     def _rule(self, view: dict[str, Any], approved: bool, said: Answer | None) -> None:
@@ -323,7 +318,9 @@ class Reviews(App[None]):
         except RemitError as error:
             self.notify(escaped(str(error)), severity="error", markup=False, timeout=10)
             return
-        self.notify(f"review {state.opened.review} is {state.status.value}", markup=False)
+        id = state.opened.review
+        about = f": {self._titles[id]}" if self._titles.get(id) else ""
+        self.notify(escaped(f"review {id} is {state.status.value}{about}"), markup=False)
 
     @contextmanager
     def _left(self) -> Iterator[None]:

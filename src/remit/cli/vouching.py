@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 from remit.cli.output import escaped, heading, print_json
-from remit.cli.ruling import who_acts
 from remit.cli.runs import runs
 from remit.cli.settings import asynchronous, json_option, key_option, settings, store_option
 from remit.cli.stores import open_store
+from remit.cli.who import who_acts
 from remit.runtime.ambient import System
 from remit.runtime.vouching import vouch
 from remit.store.projections import Projections

@@ -57,6 +57,8 @@ class Queue:
     hours: Hours | None = None
     hand_on_to: tuple[str, ...] = ()
     priority: str = ""
+    title: str = ""
+    """By what reviewers know one review from another: text with expressions; "" for the tool and its arguments."""
     notify: tuple[str, ...] = ()
     remind: tuple[int, ...] = ()
     """Seconds before a deadline, the longest first."""
@@ -463,7 +465,7 @@ def _queue(name: str, said: QueueText) -> Queue:
     )
     return Queue(
         name, seconds_of(said.ttl), said.description, tuple(said.reviewers), terms, _working(said.working_hours),
-        tuple(said.hand_on_to), said.priority or "", tuple(dict.fromkeys(said.notify)),
+        tuple(said.hand_on_to), said.priority or "", said.title or "", tuple(dict.fromkeys(said.notify)),
         tuple(sorted({seconds_of(one) for one in said.remind}, reverse=True)),
     )  # fmt: skip
 

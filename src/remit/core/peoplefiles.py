@@ -166,6 +166,12 @@ class QueueText(Strict):
     priority: _Text | None = Field(
         None, description="A whole number in CEL over what a rule sees; higher comes first, 0 if it fails."
     )
+    title: _Text | None = Field(
+        None,
+        description="One line by which reviewers know one review from another, with CEL over what a rule sees:"
+        " `{{args.supplier}}: {{args.amount}} {{args.currency}}`. Lists, messages and answers show it, so put nothing"
+        " secret there. The tool and its arguments, if not said.",
+    )
 
 
 class ChangesText(Strict):

@@ -20,10 +20,8 @@ from remit.core.conditions import (
     Condition,
     Environment,
     Expression,
-    Failure,
     compile_condition,
     compile_expression,
-    render_value,
 )
 from remit.core.counterfile import (
     COUNTER_FILES,
@@ -40,9 +38,10 @@ from remit.core.filenames import FOLDERS, refusal
 from remit.core.guardrailfile import FILES, matches, read_guardrails
 from remit.core.lists import is_list, read_list
 from remit.core.obligations import unfit
-from remit.core.people import Making, People, Queue
+from remit.core.people import IN_DOUBT, Making, People, Queue
 from remit.core.policyfiles import PolicyFile, RuleText, read_policy, suggest
 from remit.core.purposes import PURPOSE_FILES, Purposes, read_purposes
+from remit.core.templates import Piece, Template, compile_pieces, line_and_column, pieces_of
 from remit.core.tools import JsonSchema, ToolSpec
 from remit.core.yamltext import Path, Source
 from remit.errors import ConditionError, PolicyError, Problem
@@ -77,17 +76,6 @@ class ToolLike(Protocol):
 
 
 _Tool = TypeVar("_Tool", bound=ToolLike)
-
-
-@dataclass(frozen=True, slots=True)
-class Template:
-    """A rule's `because`: text with conditions' expressions in it."""
-
-    parts: tuple[str | Expression, ...]
-
-    def render(self, roots: Mapping[str, object]) -> str:
-        """Returns the text; a part that fails is `[?]`, because a reason is never a reason to fail."""
-        return "".join(part if isinstance(part, str) else _rendered(part, roots) for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,6 +127,7 @@ class PolicySet:
         purposes: what runs may be for; what they forbid is among the rules already.
         people: who is in charge: the queues again, with the reviewers.
         priorities: by queue and tool, what says how urgent a review is.
+        titles: by queue and tool, the text by which reviewers know one review from another.
         counters: by tool, those that its rules look at or that count its calls.
         constants: `lists` and `calendars`, each with its type and its value, where there are any.
     """
@@ -153,6 +142,7 @@ class PolicySet:
     purposes: Purposes = field(default_factory=Purposes)
     people: People = field(default_factory=People)
     priorities: Mapping[tuple[str, str], Expression] = field(default_factory=dict)
+    titles: Mapping[tuple[str, str], Template] = field(default_factory=dict)
     constants: Mapping[str, tuple[JsonSchema, object]] = field(default_factory=dict)
     counters: Mapping[str, tuple[Counter, ...]] = field(default_factory=dict)
 
@@ -201,6 +191,7 @@ def load_policies(
         purposes=load.purposes,
         people=load.making.people(),
         priorities=MappingProxyType(load.priorities),
+        titles=MappingProxyType(load.titles),
         constants=MappingProxyType(load.constants()),
         counters=MappingProxyType(load.counters_by_tool()),
     )
@@ -250,6 +241,7 @@ class _Load:
         self.purposes = Purposes()
         self.making = Making()
         self.priorities: dict[tuple[str, str], Expression] = {}
+        self.titles: dict[tuple[str, str], Template] = {}
         self.compiled: list[tuple[str, str, CompiledRule]] = []
         self._types: dict[str, Callable[[], Mapping[str, JsonSchema]]] = {
             tool.name: lambda tool=tool: roots(tool)  # type: ignore[misc]  # the default binds this very tool
@@ -376,6 +368,7 @@ class _Load:
             rules = [rule for file in self._policies for _, rule in file.rules]
             self.making.check({rule.to: rule.id for rule in rules if rule.to})
         self._prioritise()
+        self._title()
         self.problems += self.making.problems
 
     def _counted(self) -> list[PolicyFile]:
@@ -389,18 +382,41 @@ class _Load:
     def _prioritise(self) -> None:
         """Compiles each queue's priority for every tool whose calls can come there."""
         for queue in self.queues.values():
-            tools = {tool for tool, _, rule in self.compiled if queue.priority and rule.queue == queue.name}
-            for tool in sorted(tools):
+            for tool in self._tools_in(queue) if queue.priority else ():
                 try:
                     compile_condition(f"({queue.priority}) < 1", self.environment(tool))  # typed: a number
                     self.priorities[queue.name, tool] = compile_expression(queue.priority, self.environment(tool))
                 except ConditionError as error:
-                    source = self.making.queues_source
-                    assert source is not None  # it has the queue
-                    place = source.value_at(("queues", queue.name, "priority"))
                     first = error.problems[0]
-                    source.add(place, f"`priority` must be a whole number: {first.message} (for `{tool}`)", first.hint)
-                    self.problems.append(source.problems[-1])
+                    words = f"`priority` must be a whole number: {first.message} (for `{tool}`)"
+                    self._refuse_queue(queue, "priority", words, first.hint)
+
+    def _title(self) -> None:
+        """Compiles each queue's title for every tool whose calls can come there."""
+        for queue in self.queues.values():
+            pieces, unclosed = pieces_of(queue.title)
+            if unclosed >= 0:
+                self._refuse_queue(queue, "title", "`{{` without its `}}`", "such as `{{args.amount}}`")
+                continue
+            for tool in self._tools_in(queue) if queue.title else ():
+                template, errors = compile_pieces(pieces, self.environment(tool))
+                if template is not None:
+                    self.titles[queue.name, tool] = template
+                for _, error in errors[:1]:
+                    first = error.problems[0]
+                    self._refuse_queue(queue, "title", f"`title`: {first.message} (for `{tool}`)", first.hint)
+
+    def _tools_in(self, queue: Queue) -> list[str]:
+        """The tools whose calls begin to wait in a queue: those of its rules; all, where it is for calls in doubt."""
+        if queue.name == IN_DOUBT:
+            return sorted(self._types)
+        return sorted({tool for tool, _, rule in self.compiled if rule.queue == queue.name})
+
+    def _refuse_queue(self, queue: Queue, name: str, message: str, hint: str) -> None:
+        source = self.making.queues_source
+        assert source is not None  # it has the queue
+        source.add(source.value_at(("queues", queue.name, name)), message, hint)
+        self.problems.append(source.problems[-1])
 
     def _refuse(self, name: str, message: str, hint: str) -> None:
         self.problems.append(Problem(name, 0, 0, message, hint))
@@ -534,33 +550,20 @@ class _RuleLoad:
             }
         )
 
-    def _pieces(self) -> list[tuple[str, int]]:
-        """Returns the parts of `because`: text, and expressions with where they start (text has -1)."""
+    def _pieces(self) -> list[Piece]:
+        """Returns the parts of `because`, and notes an expression without its end."""
         text = self._rule.because or ""
-        pieces: list[tuple[str, int]] = []
-        at = 0
-        while (start := text.find("{{", at)) >= 0:
-            end = _end_of_expression(text, start + 2)
-            if end < 0:
-                place = self._source.within((*self._path, "because"), *_line_and_column(text, start))
-                self._source.add(place, "`{{` without its `}}`", "such as `{{args.amount}}`")
-                break
-            pieces += [(text[at:start], -1), (text[start + 2 : end], start + 2)]
-            at = end + 2
-        return [*pieces, (text[at:], -1)]
+        pieces, unclosed = pieces_of(text)
+        if unclosed >= 0:
+            place = self._source.within((*self._path, "because"), *line_and_column(text, unclosed))
+            self._source.add(place, "`{{` without its `}}`", "such as `{{args.amount}}`")
+        return pieces
 
-    def _template(self, pieces: list[tuple[str, int]], environment: Environment, tool: str) -> Template | None:
-        parts: list[str | Expression] = []
-        for text, start in pieces:
-            if start < 0:
-                parts += [text] if text else []
-                continue
-            try:
-                parts.append(compile_expression(text, environment))
-            except ConditionError as error:
-                start_in_text = _line_and_column(self._rule.because or "", start)
-                self._note(error, tool, (*self._path, "because"), start_in_text)
-        return Template(tuple(parts)) if parts else None
+    def _template(self, pieces: list[Piece], environment: Environment, tool: str) -> Template | None:
+        template, errors = compile_pieces(pieces, environment)
+        for start, error in errors:
+            self._note(error, tool, (*self._path, "because"), line_and_column(self._rule.because or "", start))
+        return template
 
     def _note(self, error: ConditionError, tool: str, path: Path, start: tuple[int, int]) -> None:
         """Keeps a compiler's problems at their places in the file; `start` is where its text starts."""
@@ -582,41 +585,3 @@ class _RuleLoad:
             if len(names) > 3:
                 shown = "each of its tools" if names == list(tools) else f"{shown} and {len(names) - 3} more"
             self._source.add((line, column), f"{message} (for {shown})", hint)
-
-
-def _line_and_column(text: str, offset: int) -> tuple[int, int]:
-    before = text[:offset]
-    return before.count("\n") + 1, offset - before.rfind("\n")
-
-
-def _end_of_expression(text: str, at: int) -> int:
-    """Returns where the `}}` of an expression is that starts at `at`, or -1: not one in a text or a map."""
-    depth = 0
-    quote = ""
-    while at < len(text):
-        character = text[at]
-        if quote:
-            if character == "\\":
-                at += 1
-            elif character == quote:
-                quote = ""
-        elif character in "'\"":
-            quote = character
-        elif character == "{":
-            depth += 1
-        elif character == "}" and depth:
-            depth -= 1
-        elif text.startswith("}}", at):
-            return at
-        at += 1
-    return -1
-
-
-def _rendered(part: Expression, roots: Mapping[str, object]) -> str:
-    try:
-        value = part.evaluate(roots)
-        text = "[?]" if isinstance(value, Failure) else render_value(value)
-    except Exception:  # noqa: BLE001  # the decision stands, whatever becomes of its words
-        return "[?]"
-    # A value stays on its line: what an agent wrote can't pass for a reason of its own.
-    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)

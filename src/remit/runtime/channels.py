@@ -288,7 +288,8 @@ def message_of(id: str, body: bytes) -> Message:
     data = said["data"]
     what, _, event = said["type"].partition(".")
     title = f"{what} {data[what]} in queue {data['queue']}: {event.replace('_', ' ')}"
-    lines = [f"tool {data['tool']}, now {data['status']}"]
+    lines = [data["title"]] if data.get("title") else []
+    lines.append(f"tool {data['tool']}, now {data['status']}")
     if what == "review":
         lines += [f"call {data['call']} of run {data['run']}"] if data["run"] else []
         lines += [f"until {data['expires']}"]

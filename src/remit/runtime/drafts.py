@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 from pydantic_core import PydanticSerializationError, to_jsonable_python
@@ -20,6 +21,9 @@ from remit.core.tools import Call, Limits, ToolSpec, call_digest
 from remit.errors import NotCanonical
 from remit.runtime.ambient import Ambient, new_id, stamp
 from remit.runtime.stream import Draft, RunStream
+
+TITLE_MAX: Final = 200
+"""Characters of a review's title."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,7 @@ def open_reviews(
                 stream,
                 call,
                 policies.queues[queue],
-                {**shown, "queue": queue},
+                {**shown, "queue": queue, **_title(policies, queue, tool, roots(facts.document(), tool, call.args))},
                 ambient,
                 disclosed=disclosed,
                 priority=_priority(policies, queue, call, tool, facts),
@@ -120,6 +124,15 @@ def _priority(policies: PolicySet, queue: str, call: Call, tool: ToolSpec, facts
     return found if type(found) is int and -LARGEST <= found <= LARGEST else 0
 
 
+def _title(policies: PolicySet, queue: str, tool: ToolSpec, seen: Mapping[str, object]) -> dict[str, str]:
+    """The review's title, where its queue says one."""
+    template = policies.titles.get((queue, tool.name))
+    if template is None:
+        return {}
+    text = template.render(seen)
+    return {"title": text if len(text) <= TITLE_MAX else f"{text[: TITLE_MAX - 1]}…"}
+
+
 def open_in_doubt(
     stream: RunStream, call: Call, tool: ToolSpec, why: str, policies: PolicySet, ambient: Ambient,
     disclosed: tuple[RuleHit, ...] = (),
@@ -132,7 +145,8 @@ def open_in_doubt(
         f"`{tool.name}` was begun and nobody knows whether it happened: {why}. It may not be repeated by guess:"
         " approve to run it again, deny to give it up."
     )
-    shown = shown_to_reviewer(call, tool, {}, (reason,))
+    seen = {"args": call.args, "tool": tool.seen}  # its facts are long past: what else a title looks at is `[?]`
+    shown = {**shown_to_reviewer(call, tool, {}, (reason,)), **_title(policies, IN_DOUBT, tool, seen)}
     queue = policies.people.queue(IN_DOUBT) or Queue(IN_DOUBT, 0)
     return _open(stream, call, queue, {**shown, "queue": IN_DOUBT}, ambient, disclosed=disclosed, in_doubt=True)
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from remit.core.canonical import canonical
+from remit.core.canonical import canonical, plain
+from remit.core.entries import is_committed
 from remit.core.grants import GrantState
 from remit.core.lifecycle import fold
 from remit.core.people import People, Queue
@@ -125,7 +126,7 @@ class Notifier:
         for row in await Projections(self._journal).reviews(open_only=True):
             queue = await self._queue(row.queue)
             if queue is not None and not row.problem:
-                about = _about(await load_review(self._journal, row.review))
+                about = await self._about(await load_review(self._journal, row.review))
                 found += self._to(queue, f"review/{row.review}#0", "opened", "review.opened", row.opened, about)
         return found
 
@@ -141,7 +142,8 @@ class Notifier:
         if isinstance(state, ReviewState):
             # An expiry is told once, whether the clock or the entry came first.
             key = f"{stream}:expired" if event == "expired" else f"{stream}#{seq}"
-            return list(self._to(await self._queue(state.queue), key, event, type_, entries[seq].at, _about(state)))
+            about = await self._about(state)
+            return list(self._to(await self._queue(state.queue), key, event, type_, entries[seq].at, about))
         if isinstance(state, GrantState):
             review = await load_review(self._journal, state.made.grant)
             queue = await self._queue(review.queue)
@@ -166,15 +168,38 @@ class Notifier:
                 key = f"review/{row.review}:{row.expires}:reminder:{min(due)}"
                 state = await load_review(self._journal, row.review)
                 at = _at(row, min(due))
-                found.append(list(self._to(queue, key, "reminder", "review.reminder", at, _about(state))))
+                found.append(list(self._to(queue, key, "reminder", "review.reminder", at, await self._about(state))))
         return found
 
     async def _passed(self, row: ReviewRow, queue: Queue) -> list[Delivery]:
         state = await load_review(self._journal, row.review)
         if not state.waits or state.terms.next:
             return []
-        about = {**_about(state), "status": "expired"}
+        about = {**await self._about(state), "status": "expired"}
         return list(self._to(queue, f"review/{row.review}:expired", "expired", "review.expired", row.expires, about))
+
+    async def _about(self, state: ReviewState) -> dict[str, Any]:
+        """What a message says of a review: what and where, and by what its queue says to know it.
+
+        Nothing else of what was asked for, by whom or why leaves here.
+        """
+        opened = state.opened
+        shown = (await self._journal.payloads(f"review/{opened.review}")).get((0, "/shown"))
+        known = shown is not None and is_committed(shown, opened.shown)
+        return {
+            "review": opened.review,
+            "title": str(plain(shown.value).get("title", "")) if shown is not None and known else "",
+            "queue": state.queue,
+            "status": state.status.value,
+            "tool": opened.tool,
+            "run": opened.run,
+            "call": opened.call,
+            "expires": state.expires,
+            "approvals": len(state.approving),
+            "needed": state.terms.approvals,
+            "in_doubt": opened.in_doubt,
+            "priority": opened.priority,
+        }
 
     def _to(
         self, queue: Queue | None, key: str, event: str, type_: str, at: str, data: Mapping[str, Any]
@@ -299,24 +324,6 @@ class Notifier:
 
 def _at(row: ReviewRow, left: int) -> str:
     return stamp(datetime.fromisoformat(row.expires) - timedelta(seconds=left))
-
-
-def _about(state: ReviewState) -> dict[str, Any]:
-    """What a message says of a review: what and where, and nothing of what was asked for, by whom or why."""
-    opened = state.opened
-    return {
-        "review": opened.review,
-        "queue": state.queue,
-        "status": state.status.value,
-        "tool": opened.tool,
-        "run": opened.run,
-        "call": opened.call,
-        "expires": state.expires,
-        "approvals": len(state.approving),
-        "needed": state.terms.approvals,
-        "in_doubt": opened.in_doubt,
-        "priority": opened.priority,
-    }
 
 
 def _about_grant(state: GrantState) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from remit.core.reviews import ReviewState, ReviewStatus, apply_review, is_expir
 from remit.core.rulings import answer_digest, groups_of, may_not_rule, statement, unsound
 from remit.errors import BadInput, Claimed, Conflict, JournalError, NotEntitled, Stale, Tampered
 from remit.runtime.ambient import Ambient, NeverBack, stamp
+from remit.runtime.editchecks import check_edit
 from remit.runtime.force import look, people_of
 from remit.runtime.grants import Grant, committed, made_by, offer
 from remit.runtime.load import load_review
@@ -124,6 +125,16 @@ async def whoever_has(journal: Journal, ambient: Ambient, signer: Signer | None,
     return Reviewer(owner.id, signer)
 
 
+async def why_not(journal: Journal, ambient: Ambient, review: str, reviewer: Reviewer) -> str:
+    """Returns why somebody can't rule on a review now; "" where they can. Raises UnknownId, Tampered."""
+    state, force = await load_review(journal, review), await in_force(journal)
+    try:
+        _check(state, force.people, reviewer, NeverBack(ambient, await journal.latest()))
+    except (Stale, NotEntitled, Claimed) as error:
+        return str(error)
+    return ""
+
+
 async def rule(journal: Journal, ambient: Ambient, review: str, reviewer: Reviewer, said: Said) -> ReviewState:
     """Records what a reviewer says, and returns the review as it stands after it.
 
@@ -132,7 +143,7 @@ async def rule(journal: Journal, ambient: Ambient, review: str, reviewer: Review
         NotEntitled: they may not rule on it.
         Claimed: somebody else holds it.
         Stale: somebody ruled first, it expired, or it isn't what they looked at any more.
-        BadInput: a reason is missing, or the queue doesn't permit what they say.
+        BadInput: a reason is missing, the queue doesn't permit what they say, or policy denies the call as edited.
     """
     ambient = NeverBack(ambient, await journal.latest())
     state = await load_review(journal, review)
@@ -142,6 +153,8 @@ async def rule(journal: Journal, ambient: Ambient, review: str, reviewer: Review
     if said.approved:
         await _check_shown(journal, state, said)
     drafted = await _draft(journal, ambient, state, force, reviewer, said)
+    if said.approved and said.answer is None and (said.edited or (state.proposed and state.proposed.body.edited)):
+        await check_edit(journal, state, force.loaded, said.edited, reviewer.name, stamp(ambient.now()))
     body = drafted.body
     if reviewer.signer is not None:
         body = msgspec.structs.replace(body, signature=await reviewer.signer.sign(statement(body)))

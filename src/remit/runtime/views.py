@@ -27,6 +27,8 @@ from remit.runtime.load import load_review, load_reviews, load_run
 from remit.store.journal import Journal
 
 _GONE = "[erased]"
+_LONGEST = 40
+"""Characters of an argument in a title that no queue says."""
 _Payloads = Mapping[tuple[int, str], Payload]
 
 
@@ -106,6 +108,7 @@ async def review_view(journal: Journal, review: str) -> dict[str, Any]:
         "rules": [_hit(hit) for hit in opened.disclosed],
         "shown": shown,
         "args": args,
+        "title": title_of(shown, args, activation=opened.activation),
         "seen": codes(args or {}, state.version),
         "starter": opened.starter,
         "ruling": rulings[-1] if state.ruled else None,
@@ -128,6 +131,31 @@ async def review_view(journal: Journal, review: str) -> dict[str, Any]:
         "priority": opened.priority,
         "activation": opened.activation,
     }
+
+
+def title_of(shown: Mapping[str, Any] | None, args: Mapping[str, Any] | None, *, activation: bool = False) -> str:
+    """Returns the line by which reviewers know one review from another; what others wrote in it is not escaped.
+
+    It is the title of the queue in which it began to wait, or the tool and its arguments, each cut where it is long.
+    `args` are the arguments as they stand: what a reviewer changed is said beside it.
+    """
+    if shown is None or args is None:
+        return _GONE
+    if activation:
+        return str(shown["reasons"][0])
+    if "title" not in shown:
+        return f"{shown['tool']}({_pairs(args)})"
+    changed = {name: value for name, value in args.items() if value != shown["args"].get(name)}
+    return f"{shown['title']}, with {_pairs(changed)}" if changed else str(shown["title"])
+
+
+def _pairs(args: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={_short(value)}" for name, value in args.items())
+
+
+def _short(value: object) -> str:
+    text = orjson.dumps(value).decode()  # in quotes: no value passes for another argument
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def _ruling(vote: Vote, payloads: _Payloads) -> dict[str, Any]:

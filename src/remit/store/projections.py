@@ -18,7 +18,7 @@ from remit.core.reviews import ReviewState, ReviewStatus
 from remit.errors import NewerJournal, Tampered, UnknownId
 from remit.store.journal import Journal
 
-VERSION: Final = 5
+VERSION: Final = 6
 """Of the rows below: raise it whenever what they hold changes, and stores fold anew by themselves."""
 
 QUARANTINED: Final = "quarantined"
@@ -72,6 +72,8 @@ class ReviewRow(msgspec.Struct, frozen=True):
     """How many have approved it as it stands, and how many must."""
     needed: int = 1
     activation: bool = False
+    principal: str = ""
+    """For whom its run acts; of an activation, nobody."""
 
     @property
     def open(self) -> bool:
@@ -232,6 +234,7 @@ def _summary(state: State | None) -> RunRow | ReviewRow | None:
             approvals=len(state.approving),
             needed=state.terms.approvals,
             activation=state.opened.activation,
+            principal=state.opened.principal,
         )
     return None
 
