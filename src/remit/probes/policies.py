@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from remit.errors import BadInput
 from remit.probes.ground import ASK, DESK, FINANCE, NO, Ground, asking, expect, graph_of
 from remit.runtime.context import Context
 from remit.runtime.rulings import Said
@@ -76,7 +77,12 @@ async def an_edited_call_that_policy_denies_does_not_run(ground: Ground) -> None
         here.queues(desk=_EDITS, board={"ttl": "1h", "reviewers": ["leo"]})
         here.policy({"id": "ask", "escalate": "args.amount < 50"}, {"id": "big", **rule})
         waiting = await here.waits()
-        await here.rules(waiting.review, "ann", Said(True, "more", {"amount": 60}))
+        refused = False
+        try:
+            await here.rules(waiting.review, "ann", Said(True, "more", {"amount": 60}))
+        except BadInput:
+            refused = True
+        expect(refused == (name == "deny"), "what is denied is signed, or what others must see is not")
         said = await here.resumes(waiting)
         expect(not here.done, f"an edit passed a rule that would {name}: {said}")
 

@@ -50,6 +50,7 @@ from remit.runtime.guards import Guarded, Looked, covered, for_purpose
 from remit.runtime.invoke import Invoked, Invoker
 from remit.runtime.lineage import FlowUse, keep_lineage
 from remit.runtime.outside import words
+from remit.runtime.rechecking import recheck
 from remit.runtime.registry import Registry
 from remit.runtime.secrets import Secrets
 from remit.runtime.standings import consume, judged_now, recorded_call, reviews_of, withdraw
@@ -301,6 +302,7 @@ class Gate:
         """
         tool = self._registry.tools[begun.tool]
         call = recorded_call(stream, begun)
+        await recheck(stream, begun.id)
         if tool.spec.repeat is not Repeat.ONCE:
             return await self._again(stream, ask, tool, call, begun, "repeat")
         probed = await self._invoker.probe(tool.name, call.args, self._invocation(call, begun.key, 1))
@@ -445,6 +447,7 @@ class Gate:
         then, and got it, doesn't ask again; one that people weren't shown puts the call in doubt. A deny settles it: it
         isn't run again.
         """
+        await recheck(stream, begun.id)
         seen = await self._seen(stream, ask, tool.spec, call.args)
         await stream.ready()
         # One uninterrupted step, up to the commit point.

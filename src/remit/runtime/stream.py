@@ -83,6 +83,8 @@ class RunStream:
         self.reviews = dict(reviews)
         self.broken: RemitError | None = None
         self.lineage: Lineage | None = None
+        self.rechecked: set[str] = set()
+        """Calls that others began, and whose decisions this worker has checked."""
         self.flow_read = -1
         """The last entry of `flow/<run>` that was looked at."""
         self._last: asyncio.Future[None] | None = None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -163,7 +164,27 @@ class Journal:
             NewerJournal: an entry of a kind this Remit doesn't know.
         """
         authority = self.authority if self._authentic else None
-        return await self.query(partial(_read, stream=stream, after=after, authority=authority))
+        found = await self.query(partial(_read, stream=stream, after=after, authority=authority))
+        return [entry for _, entry in found]
+
+    async def merged(self, streams: Sequence[str], named: Callable[[Sequence[Entry]], Iterable[str]]) -> list[Entry]:
+        """Returns the entries of several streams as they stood at one moment, in the order of their commits.
+
+        `named` is given the entries of `streams`, and says which other streams to read beside them. Raises as `read`.
+        """
+        authority = self.authority if self._authentic else None
+
+        def job(connection: Connection) -> list[Entry]:
+            connection.exec_driver_sql("BEGIN")
+            try:
+                found = [row for name in streams for row in _read(connection, name, -1, authority)]
+                more = set(named([entry for _, entry in found])) - {*streams}
+                found += [row for name in sorted(more) for row in _read(connection, name, -1, authority)]
+            finally:
+                connection.exec_driver_sql("COMMIT")
+            return [entry for _, entry in sorted(found, key=itemgetter(0))]
+
+        return await self.query(job)
 
     async def read_bytes(self, stream: str) -> list[bytes]:
         """Returns the stream's entries exactly as stored, unchecked."""
@@ -335,7 +356,9 @@ def _opened(kind: type[Journal], url: str, create: bool, keys: JournalKeys | Non
     return kind(engine, authority, mark, authentic=authentic)
 
 
-def _read(connection: Connection, stream: str, after: int, authority: Authority | None = None) -> list[Entry]:
+def _read(
+    connection: Connection, stream: str, after: int, authority: Authority | None = None
+) -> list[tuple[int, Entry]]:
     # The entry at `after` is read too: the first one asked for must follow it.
     rows = connection.exec_driver_sql(_READ, (stream, max(after, 0))).all()
     head = Head()
@@ -343,13 +366,13 @@ def _read(connection: Connection, stream: str, after: int, authority: Authority 
         if not rows:
             return []
         head = Head(after - 1, _unseal(stream, *rows[0][:4]).prev)
-    entries = []
+    entries: list[tuple[int, Entry]] = []
     for *row, position, mac in rows:
         entry = _unseal(stream, *row)
         head = follow(entry, head)
         if authority is not None:
             authority.check(entry, position, row[3], mac)
-        entries.append(entry)
+        entries.append((position, entry))
     return entries[1:] if after >= 0 else entries
 
 
