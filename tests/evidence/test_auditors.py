@@ -156,5 +156,5 @@ def test_a_sum_over_what_tools_produced_leaves_out_what_people_answered() -> Non
 
     run = RunRows("r", "g", "me", "me", "done", "", "", "", calls=(row("7"), row("9", answered="ann")))
     rows = list(csv.DictReader(io.StringIO(b"".join(write_csv([run])).decode())))
-    assert [one["produced_by"] for one in rows] == ["tool", "person"]
+    assert [one["produced_by"] for one in rows] == ["tool", "person ann"]
     assert sum(int(json.loads(one["args"])["amount"]) for one in rows if one["produced_by"] == "tool") == 7

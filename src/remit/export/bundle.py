@@ -34,6 +34,7 @@ from remit.core.people import allowed_signers, read_people
 from remit.errors import BadInput, Conflict, JournalError, UnknownId
 from remit.export.evidence import Evidence
 from remit.export.formats import writer
+from remit.export.history import history
 from remit.export.page import write as write_page
 from remit.export.rows import run_rows
 from remit.export.withhold import ORIGINAL, Kept, Withhold, covered_paths, nothing
@@ -178,10 +179,14 @@ async def _write(journal: Journal, folder: Path, wanted: set[str] | None, reques
     streams, files = written.streams, dict(written.files)
     count, payloads, withheld = written.entries, written.payloads, written.withheld
     files["artifacts.jsonl"] = await _write_artifacts(journal, folder / "artifacts.jsonl", list(written.artifacts))
-    page = {"exported": request.at, "of": ", ".join(request.runs or ["everything"]), "entries": str(count)}
+    page = {
+        "exported": request.at, "of": ", ".join(request.runs or ["everything"]), "entries": f"{count:,}",
+        "values": f"{payloads:,} are here, {withheld:,} are withheld",
+    }  # fmt: skip
     runs = [rows async for rows in run_rows(journal, request.runs, request.withhold, streams.last)]
+    told = await history(journal, streams.last, request.withhold)
     texts = {
-        "index.html": b"".join(write_page(runs, page)),
+        "index.html": b"".join(write_page(runs, told, page)),
         "README.txt": _README.encode(),
         "verify.py": (files_of("remit.export") / "standalone.py").read_bytes(),
     }

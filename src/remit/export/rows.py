@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from remit.core.canonical import plain
 from remit.core.entries import CallDecided, CallDecidedAgain, Entry, Payload, ReviewOpened, is_committed
@@ -14,6 +14,9 @@ from remit.core.tools import ToolSpec
 from remit.errors import Tampered
 from remit.export.withhold import Kept, Withhold, nothing
 from remit.store.journal import Journal
+
+GIVEN_UP: Final = "InDoubt"
+"""The cause of a call in doubt that nobody runs again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,21 @@ class RulingRow:
     at: str
     reason: str
     single_operator: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewRow:
+    """A review of a call: where it waits or waited, and what came of it. Times are RFC 3339."""
+
+    review: str
+    call: str
+    tool: str
+    queue: str
+    status: str
+    opened: str
+    expires: str
+    in_doubt: bool
+    rulings: tuple[RulingRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +82,10 @@ class CallRow:
     rulings: tuple[RulingRow, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
     """The call whose result an argument came from, by its name, where a policy looked at that."""
+    policies: str = ""
+    """Digest of the policy set that decided it last."""
+    reviews: tuple[str, ...] = ()
+    grants: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +113,7 @@ class RunRows:
     policies: str
     tasks: tuple[TaskRow, ...] = ()
     calls: tuple[CallRow, ...] = field(default=())
+    reviews: tuple[ReviewRow, ...] = ()
 
 
 async def run_rows(
@@ -135,9 +158,10 @@ async def _run(
 ) -> RunRows:
     times = {entry.seq: entry.at for entry in entries}
     payloads = _disclosed(await journal.payloads(f"run/{state.run}"), withhold(entries))
+    asked = [row for stream in reviews if (row := await review_row(journal, stream, withhold)) is not None]
     rulings: dict[str, list[RulingRow]] = {}
-    for stream, call in reviews.items():
-        rulings.setdefault(call, []).extend(await _rulings(journal, stream, withhold))
+    for row in asked:
+        rulings.setdefault(row.call, []).extend(row.rulings)
     begun: dict[str, str] = {}
     for entry in entries:
         if entry.kind == "task.started":
@@ -164,15 +188,16 @@ async def _run(
             _call(call, state, times, payloads, facts, specs, tuple(rulings.get(call.id, ())))
             for call in sorted(state.calls.values(), key=lambda call: call.seq)
         ),
+        reviews=tuple(sorted(asked, key=lambda row: (row.opened, row.review))),
     )
 
 
-async def _rulings(journal: Journal, stream: str, withhold: Withhold) -> list[RulingRow]:
-    """What was said in the queue that the review was last in."""
+async def review_row(journal: Journal, stream: str, withhold: Withhold = nothing) -> ReviewRow | None:
+    """Returns a review, with what was said in the queue that it was last in; None where the stream holds none."""
     entries = await journal.read(stream)
     state = fold(entries)
     if not isinstance(state, ReviewState):
-        return []
+        return None
     payloads = _disclosed(await journal.payloads(stream), withhold(entries))
     found = []
     for vote in state.votes:
@@ -182,7 +207,11 @@ async def _rulings(journal: Journal, stream: str, withhold: Withhold) -> list[Ru
             reason = str(_open(payload, body.reason, stream, vote.seq, "/reason"))
         who = f"{body.reviewer} for {body.on_behalf}" if body.on_behalf else body.reviewer
         found.append(RulingRow(body.review, state.queue, who, body.approved, vote.at, reason, body.single_operator))
-    return found
+    opened = state.opened
+    return ReviewRow(
+        opened.review, opened.call, opened.tool, state.queue, state.status.value, state.at, state.expires,
+        opened.in_doubt, tuple(found),
+    )  # fmt: skip
 
 
 def _disclosed(payloads: Mapping[tuple[int, str], Payload], kept: Kept) -> dict[tuple[int, str], Payload]:
@@ -250,14 +279,20 @@ def _call(
         changed_by=f"person {call.editor}" if call.editor else "policy" if call.edited else "",
         rulings=rulings,
         sources={name: row["call"] for name, row in seen.get("provenance", {}).items() if row["call"]},
+        policies=verdict.policies if verdict else "",
+        reviews=call.reviews,
+        grants=call.grants,
     )
 
 
 def produced_by(call: CallState) -> str:
-    """Says who produced a call's result or error: `tool`, `person NAME`, `remit`, or "" where there is none."""
+    """Says who produced a call's result or error: `tool`, `person NAME`, `remit`, or "" where there is none.
+
+    Of a call in doubt that was given up nobody knows what its tool did: that error is `remit`'s.
+    """
     if call.answered:
         return f"person {call.answered}"
-    if call.status is CallStatus.REJECTED:
+    if call.status is CallStatus.REJECTED or (call.settled >= 0 and not call.ok and call.cause == GIVEN_UP):
         return "remit"
     return "tool" if call.settled >= 0 else ""
 

@@ -74,7 +74,7 @@ def _row(run: RunRows, call: CallRow) -> dict[str, Any]:
         "labels": " ".join(call.labels),
         "digest": call.digest,
         "entry": call.entry,
-        "produced_by": call.produced_by.partition(" ")[0],
+        "produced_by": call.produced_by,
         "asked": orjson.dumps(dict(call.asked)).decode() if call.asked else "",
         "changed_by": call.changed_by,
     }
