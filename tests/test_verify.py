@@ -230,7 +230,7 @@ def test_a_missing_payload_is_a_problem_unless_the_manifest_says_it_is_withheld(
         rehash(bundle)
         row = orjson.loads(lines[number])
         place = f"{row['stream']}#{row['seq']} {row['path']}"
-        assert place in "\n".join(checked(bundle)) and "were withheld" in "\n".join(checked(bundle))
+        assert any(found.startswith(place) and "is missing" in found for found in checked(bundle))
         manifest = orjson.loads((bundle / "manifest.json").read_bytes())
         said = canonical({**manifest, "withheld": 1, "payloads": len(lines) - 1})
         (bundle / "manifest.json").write_bytes(said)

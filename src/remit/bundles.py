@@ -153,6 +153,33 @@ class Bundle:
 
 
 _Place = tuple[str, int, str]
+WITHHELD = "withheld.jsonl"
+
+
+def withheld_places(bundle: Bundle, bad: Callable[[str, str], None]) -> set[tuple[str, int, str]] | None:
+    """Returns stream, number and path of each value that is listed as withheld; what is no such line goes to `bad`.
+
+    None where nothing is listed though something is withheld: exports of earlier versions say only how many there are.
+    """
+    files = bundle.manifest.get("files")
+    if not isinstance(files, dict) or WITHHELD not in files:
+        return None if bundle.manifest.get("withheld") else set()
+    found: set[tuple[str, int, str]] = set()
+    with closing(bundle.lines(WITHHELD)) as lines:
+        for number, line in lines:
+            try:
+                row = orjson.loads(line)
+                stream, seq, paths = row["stream"], row["seq"], row["paths"]
+                if (type(stream), type(seq), type(paths)) != (str, int, list) or {*map(type, paths)} != {str}:
+                    raise TypeError("its stream is text, its seq a number, its paths a list of text")
+            except UNFIT as error:
+                bad(f"{WITHHELD}:{number}", f"not the places of values: {error}")
+                continue
+            for path in paths:
+                if (stream, seq, path) in found:
+                    bad(f"{WITHHELD}:{number}", f"{stream}#{seq} {path}: listed a second time")
+                found.add((stream, seq, path))
+    return found
 
 
 class Payloads:

@@ -17,7 +17,7 @@ from pathlib import Path
 import orjson
 
 from remit import proofs
-from remit.bundles import UNFIT, UNREADABLE, Bundle, Payloads
+from remit.bundles import UNFIT, UNREADABLE, WITHHELD, Bundle, Payloads, withheld_places
 from remit.checks import Checks, Counted
 from remit.core import entries as e
 from remit.core.canonical import canonical, commitment
@@ -30,14 +30,14 @@ _FILES = ("entries.jsonl", "payloads.jsonl", "artifacts.jsonl", "README.txt")
 KNOWN = frozenset(
     (
         *_FILES, "index.html", "verify.py", "checkpoint", "proofs.jsonl", "consistency.json", "keys.json",
-        "allowed_signers",
+        "allowed_signers", WITHHELD,
     )
 )  # fmt: skip
 """The files that a manifest may name."""
 _EARLIER = frozenset(("e8ad6b9d4fcb257d4be1f377414d169852858dc7573b01bb5e331af686371b0f",))
 """SHA-256 of each verify.py that earlier versions wrote into exports."""
 _NAMED = 20
-"""How many missing values are named one by one."""
+"""How many missing values are named one by one where an export only counts what is withheld."""
 _PROGRESS = 10_000
 """Entries between two reports of progress."""
 _KEPT = 1_000
@@ -144,11 +144,14 @@ class _Verifier:
         self._missing: dict[tuple[str, int, str], str] = {}
         self._absent: set[tuple[str, int, str]] = set()
         """Values that aren't there and that no entry has erased so far."""
+        self._listed: set[tuple[str, int, str]] | None = None
+        """Values that are listed as withheld; None where the export only counts them."""
         self._untold = 0
 
     def run(self) -> Verification:
         self._files()
         try:
+            self._listed = withheld_places(self._bundle, self._bad)
             self._read_artifacts()
             with closing(self._bundle.lines("entries.jsonl")) as lines:
                 self._tree = proofs.check_chains(line for _, line in lines).tree
@@ -183,7 +186,9 @@ class _Verifier:
         manifest, done = self._bundle.manifest, self._done
         done.withheld = len(self._absent)
         said = manifest.get("withheld")
-        if said != done.withheld:
+        if self._listed is not None:
+            self._places(self._listed, said)
+        elif said != done.withheld:
             self._bad(
                 "payloads.jsonl",
                 f"{done.withheld} values are missing that no entry erased, and the manifest says that {said} were "
@@ -200,6 +205,17 @@ class _Verifier:
         self._scope(scope)
         if done.undecided and self._strict:
             self._bad("decisions", f"{done.undecided} can't be made again: values they rest on are not there")
+
+    def _places(self, listed: set[tuple[str, int, str]], said: object) -> None:
+        """Compares the places that are listed as withheld with those where no value is and no entry erased one."""
+        if said != len(listed):
+            self._bad("manifest.json", f"it says that {said} values were withheld, and {WITHHELD} lists {len(listed)}")
+        for stream, seq, path in sorted(self._absent - listed):
+            self._bad(
+                f"{stream}#{seq} {path}", f"the value is missing: not erased by an entry, not listed in {WITHHELD}"
+            )
+        for stream, seq, path in sorted(listed - self._absent):
+            self._bad(f"{stream}#{seq} {path}", f"{WITHHELD} lists it, and it is there, was erased, or never was")
 
     def _scope(self, scope: object) -> None:
         runs = {name.removeprefix("run/") for name in self._checks.heads if name.startswith("run/")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import shutil
 import sqlite3
@@ -13,6 +14,7 @@ import orjson
 import pytest
 from vaults import IBAN, Vault, alone, checked, contains, copied, holds
 
+from remit.core.canonical import canonical
 from remit.core.entries import unseal
 from remit.core.merkle import leaf_hash, verify_inclusion
 from remit.core.notes import Checkpoint, open_note, parse_proof
@@ -122,6 +124,64 @@ async def test_what_is_withheld_verifies_and_is_in_no_file(vault: Vault, rules: 
     assert contains(out, IBAN) == []
     found = checked(out)
     assert found is not None and any("is not disclosed" in note for note in found.notes)
+
+
+def _said(out: Path) -> tuple[list[str], str]:
+    """Returns the problems that `remit audit verify` finds, and what verify.py prints."""
+    found, other = checked(out), alone(out)
+    assert found is not None and found.ok == (other.returncode == 0)
+    return [str(problem) for problem in found.problems], other.stdout
+
+
+async def test_a_value_that_is_removed_is_named_though_others_are_withheld(vault: Vault) -> None:
+    out = await vault.out("out", withhold=["label:bank"])
+    listed = [orjson.loads(line) for line in (out / "withheld.jsonl").read_bytes().splitlines()]
+    lines = (out / "payloads.jsonl").read_bytes().splitlines(keepends=True)
+    for number in range(0, len(lines), 3):
+        _rewrite(out, "payloads.jsonl", lines[:number] + lines[number + 1 :])
+        row = orjson.loads(lines[number])
+        place = f"{row['stream']}#{row['seq']} {row['path']}"
+        problems, printed = _said(out)
+        assert any(problem.startswith(place) and "is missing" in problem for problem in problems)
+        assert f"problem: {place}: the value is missing" in printed
+        others = [f"{one['stream']}#{one['seq']} {path}" for one in listed for path in one["paths"]]
+        assert others and not any(other in printed for other in others)
+
+
+async def test_a_place_that_is_listed_as_withheld_though_its_value_is_there_is_a_problem(vault: Vault) -> None:
+    out = await vault.out("out", withhold=["label:bank"])
+    row = orjson.loads((out / "payloads.jsonl").read_bytes().splitlines()[0])
+    more = orjson.dumps({"stream": row["stream"], "seq": row["seq"], "paths": [row["path"]]}) + b"\n"
+    _rewrite(out, "withheld.jsonl", [(out / "withheld.jsonl").read_bytes(), more])
+    place = f"{row['stream']}#{row['seq']} {row['path']}"
+    problems, printed = _said(out)
+    assert any(problem.startswith(place) and "lists it" in problem for problem in problems)
+    assert f"problem: {place}: withheld.jsonl lists it" in printed
+
+
+async def test_an_export_that_only_counts_what_is_withheld_is_still_read(vault: Vault) -> None:
+    out = await vault.out("out", withhold=["label:bank"])
+    (out / "withheld.jsonl").unlink()
+    _rewrite(out, "README.txt", [(out / "README.txt").read_bytes()], gone="withheld.jsonl")
+    assert _said(out)[0] == []
+    lines = (out / "payloads.jsonl").read_bytes().splitlines(keepends=True)
+    _rewrite(out, "payloads.jsonl", lines[1:])
+    assert any("were withheld" in problem for problem in _said(out)[0])
+
+
+def _rewrite(out: Path, name: str, lines: list[bytes], gone: str = "") -> None:
+    """Replaces a file, and makes the manifest, unsigned, say so: what its maker could do."""
+    (out / name).write_bytes(b"".join(lines))
+    manifest = orjson.loads((out / "manifest.json").read_bytes())
+    manifest["files"] = {one: digest for one, digest in manifest["files"].items() if one != gone}
+    manifest["files"][name] = hashlib.sha256((out / name).read_bytes()).hexdigest()
+    manifest["payloads"] = len((out / "payloads.jsonl").read_bytes().splitlines())
+    if (out / "withheld.jsonl").exists():
+        rows = [orjson.loads(line) for line in (out / "withheld.jsonl").read_bytes().splitlines()]
+        manifest["withheld"] = sum(len(row["paths"]) for row in rows)
+    manifest["signed"] = False
+    (out / "manifest.json").write_bytes(canonical(manifest) + b"\n")
+    (out / "manifest.note").unlink(missing_ok=True)
 
 
 async def test_a_label_withholds_the_results_that_carry_it_and_nothing_else(vault: Vault) -> None:

@@ -5,6 +5,7 @@ manifest.note     the manifest's SHA-256 as a signed note, where the journal has
 entries.jsonl     the entries' exact stored bytes, one a line, in the order they were committed
 payloads.jsonl    {path, salt, seq, stream, value}: the values that entries commit to, but for those withheld, in the
                   order of their entries, so that both files are read at once
+withheld.jsonl    {paths, seq, stream}: the values that are withheld, an entry a line; not there where none is
 artifacts.jsonl   {data, digest, kind}: policy sets, tool specs and graphs, by the SHA-256 of `data`
 checkpoint        a signed note: how many entries the journal had, and the root of their Merkle tree
 proofs.jsonl      {index, proof, seq, stream}: that each stream's last entry is in that tree; its chain does the rest
@@ -255,7 +256,8 @@ async def _write_entries(
 ) -> _Written:
     """Writes the first `size` entries of the journal, those of the wanted streams, and beside them their payloads."""
     done, position, kept = _Written(), 0, _Withholding(journal, withhold)
-    with _Lines(folder / "entries.jsonl") as entries, _Lines(folder / "payloads.jsonl") as values:
+    places = _Places(folder / "withheld.jsonl")
+    with _Lines(folder / "entries.jsonl") as entries, _Lines(folder / "payloads.jsonl") as values, places:
         while position < size and (batch := await journal.since(position, min(_BATCH, size - position))):
             for number, data in batch:
                 done.tree.append(leaf_hash(data))
@@ -270,13 +272,17 @@ async def _write_entries(
                 if wanted is not None and payload.stream not in wanted:
                     continue
                 if await kept(payload):
-                    done.withheld += 1
+                    places.add(payload)
                 else:
                     values.write(_payload(payload))
             position = batch[-1][0]
             kept.covered.clear()
-    done.entries, done.payloads = entries.count, values.count
+    done.entries, done.payloads, done.withheld = entries.count, values.count, places.withheld
     done.files = {"entries.jsonl": entries.digest, "payloads.jsonl": values.digest}
+    if places.withheld:
+        done.files["withheld.jsonl"] = places.digest
+    else:
+        (folder / "withheld.jsonl").unlink()
     return done
 
 
@@ -302,6 +308,33 @@ class _Lines:
     @property
     def digest(self) -> str:
         return self._hashed.hexdigest()
+
+
+class _Places(_Lines):
+    """The places of what is withheld: a line for each entry, as payloads come in the order of their entries."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.withheld = 0
+        self._entry = ("", -1)
+        self._paths: list[str] = []
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+        super().__exit__(*_)
+
+    def add(self, payload: Payload) -> None:
+        if self._entry != (payload.stream, payload.seq):
+            self._end()
+            self._entry = (payload.stream, payload.seq)
+        self._paths.append(payload.path)
+        self.withheld += 1
+
+    def _end(self) -> None:
+        if self._paths:
+            stream, seq = self._entry
+            self.write(canonical({"stream": stream, "seq": seq, "paths": sorted(self._paths)}))
+        self._paths = []
 
 
 class _Withholding:

@@ -34,7 +34,9 @@ from typing import Any, BinaryIO
 HERE = Path(__file__).resolve().parent
 GENESIS = "0" * 64
 FILES = ("entries.jsonl", "payloads.jsonl", "artifacts.jsonl", "README.txt")
-OTHERS = ("index.html", "verify.py", "checkpoint", "proofs.jsonl", "consistency.json", "keys.json", "allowed_signers")
+WITHHELD = "withheld.jsonl"
+SIGNED = ("checkpoint", "proofs.jsonl", "consistency.json", "keys.json", "allowed_signers")
+OTHERS = ("index.html", "verify.py", WITHHELD, *SIGNED)
 MEMBERS, FILE_BYTES, SMALL_BYTES, LINE_BYTES = 64, 8 << 30, 256 << 20, 64 << 20
 """At most so many files, bytes of a file, of one that is read at once, and of a line, are read."""
 
@@ -942,9 +944,34 @@ def begins(journal: Journal, held: Held, size: int, root: bytes) -> None:
     return None
 
 
+def withheld_places(journal: Journal, manifest: dict[str, Any]) -> set[tuple[str, int, str]] | None:
+    """Returns the places listed as withheld; None where an export of an earlier version only counts them."""
+    if WITHHELD not in manifest["files"]:
+        return None if manifest.get("withheld") else set()
+    found: set[tuple[str, int, str]] = set()
+    for number, line in lines(WITHHELD):
+        row = json.loads(line)
+        for path in row["paths"]:
+            if (row["stream"], row["seq"], path) in found:
+                journal.bad(f"{WITHHELD}:{number}", f"{row['stream']}#{row['seq']} {path}: listed a second time")
+            found.add((row["stream"], row["seq"], path))
+    if manifest.get("withheld") != len(found):
+        what = f"it says that {manifest.get('withheld')} values were withheld, and {WITHHELD} lists {len(found)}"
+        journal.bad("manifest.json", what)
+    return found
+
+
 def check_counts(journal: Journal, manifest: dict[str, Any], payloads: int) -> None:
     """Compares what the manifest counts with what is there. What is gone was erased, or withheld as it says."""
-    if manifest.get("withheld") != len(journal.absent):
+    listed = withheld_places(journal, manifest)
+    if listed is not None:
+        for stream, seq, path in sorted(journal.absent - listed):
+            journal.bad(
+                f"{stream}#{seq} {path}", f"the value is missing: not erased by an entry, not listed in {WITHHELD}"
+            )
+        for stream, seq, path in sorted(listed - journal.absent):
+            journal.bad(f"{stream}#{seq} {path}", f"{WITHHELD} lists it, and it is there, was erased, or never was")
+    elif manifest.get("withheld") != len(journal.absent):
         gone = f"{len(journal.absent)} values are missing that no entry erased"
         journal.bad("payloads.jsonl", f"{gone}, and the manifest says that {manifest.get('withheld')} were withheld")
         for stream, seq, path in sorted(journal.absent)[:20]:
