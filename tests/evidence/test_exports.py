@@ -25,6 +25,7 @@ from remit.export.withhold import withholding
 from remit.runtime.erasing import Selection, erase
 from remit.runtime.tracing import prove, trace
 from remit.store.journal import Journal
+from remit.store.reopening import reopened
 
 HOSTILE = "</table><script>alert(1)</script><img src=x onerror=alert(1)>\u202e\x07=cmd|' /C calc'!A0"
 
@@ -167,6 +168,19 @@ async def test_an_export_that_only_counts_what_is_withheld_is_still_read(vault: 
     lines = (out / "payloads.jsonl").read_bytes().splitlines(keepends=True)
     _rewrite(out, "payloads.jsonl", lines[1:])
     assert any("were withheld" in problem for problem in _said(out)[0])
+
+
+async def test_what_is_withheld_is_not_said_to_be_erased_nor_the_other_way_round(vault: Vault, runs: list[str]) -> None:
+    async with await Journal.open(vault.url, keys=vault.keys) as journal:
+        await erase(journal, vault.clock, Selection(runs[0], pointer="/args/what"), by="me", reason="asked to")
+    out = await vault.out("out", withhold=["/args/amount", "/result"])
+    async with reopened(out) as journal:
+        erased, other = await trace(journal, runs[0]), await trace(journal, runs[2])
+    assert [row["args"]["what"] for row in erased] == ["[erased]"] * len(erased)
+    assert {row["args"]["amount"] for row in (*erased, *other)} == {"[withheld]"}
+    assert {row["result"] for row in (*erased, *other)} == {"[withheld]"}
+    assert {review["gone"] for row in other for review in row["approvals"]} == {"[withheld]"}
+    assert "[erased]" not in orjson.dumps(other).decode()
 
 
 def _rewrite(out: Path, name: str, lines: list[bytes], gone: str = "") -> None:

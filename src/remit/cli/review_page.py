@@ -43,7 +43,8 @@ def print_review(
     waits = view["status"] in ("open", "claimed")
     click.echo(f"{heading('review ' + view['review'])} in queue {escaped(view['queue'])} is {mark(view['status'])}")
     if view["shown"] is None:
-        click.echo(f"  what its reviewers were shown was erased; it is of run {view['run']}, call {view['call']}")
+        why = view["gone"].strip("[]")
+        click.echo(f"  what its reviewers were shown is {why}; it is of run {view['run']}, call {view['call']}")
     else:
         fields([("title", escaped(view["title"]))])
         _print_shown(view, view["shown"], full)
@@ -192,7 +193,7 @@ def _granted(grant: dict[str, Any] | None) -> list[tuple[str, str]]:
     """What somebody granted beside the call; whoever rules next may say the same, and sees all of it."""
     if grant is None:
         return []
-    condition = value(grant["condition"], None) if grant["condition"] is not None else "[erased]"
+    condition = value(grant["condition"], None) if grant["condition"] is not None else grant["gone"]
     return [("grants", f"{grant['uses']} calls like it until {moment(grant['until'])}, if {condition}")]
 
 

@@ -6,10 +6,11 @@ from typing import Any
 
 from remit.core.canonical import plain
 from remit.core.entries import GrantUsed, is_committed
-from remit.core.grants import GrantState, GrantStatus, read_condition
+from remit.core.grants import GrantState, GrantStatus, condition_of, read_condition
 from remit.core.reviews import ReviewState
 from remit.core.rulings import names_of
 from remit.errors import Tampered
+from remit.runtime.erasures import ERASED, values_of
 from remit.runtime.force import look
 from remit.runtime.load import condition_payload, load_grant, load_review
 from remit.store.journal import Journal
@@ -48,6 +49,7 @@ async def grant_view(journal: Journal, grant: str, now: str) -> dict[str, Any]:
         **_row(state, review, now, said.digest if said else ""),
         "condition": condition,
         "reviewed": reviewed,
+        "gone": "" if payload else await _gone(journal, review),
         "run": state.made.run,
         "call": review.opened.call,
         "tool_digest": state.terms.tool_digest,
@@ -87,6 +89,13 @@ def _status(state: GrantState, review: ReviewState, now: str, in_force: str) -> 
     limits = review.terms.grant
     outlives = limits is not None and limits.outlives_policies
     return "open" if outlives or state.made.policies == in_force else "ended"
+
+
+async def _gone(journal: Journal, review: ReviewState) -> str:
+    """Why its condition isn't there: `[erased]` or `[withheld]`."""
+    place = condition_of(review)
+    values = await values_of(journal, f"review/{review.opened.review}")
+    return values.gone(place[0], "/grant") if place else ERASED
 
 
 async def _reason(journal: Journal, state: GrantState) -> str | None:

@@ -10,7 +10,6 @@ import orjson
 
 from remit.core.entries import (
     Entry,
-    Payload,
     PolicyActivated,
     PolicyKept,
     PolicyLoaded,
@@ -21,11 +20,10 @@ from remit.core.entries import (
 from remit.core.notes import VerifierKey
 from remit.core.rulings import names_of
 from remit.errors import Tampered, UnknownId
+from remit.runtime.erasures import Values, values_of
 from remit.runtime.force import Force, after
 from remit.runtime.load import load_review
 from remit.store.journal import Journal
-
-_GONE = "[erased]"
 
 
 async def policy_log(journal: Journal, trusted: Sequence[VerifierKey] = ()) -> list[dict[str, Any]]:
@@ -37,7 +35,7 @@ async def policy_log(journal: Journal, trusted: Sequence[VerifierKey] = ()) -> l
     Raises:
         Tampered: what is stored isn't what was recorded.
     """
-    payloads = await journal.payloads("policy")
+    payloads = await values_of(journal, "policy")
     force, rows = Force(), []
     previous = ""
     for entry in await journal.read("policy"):
@@ -91,12 +89,12 @@ async def _reviewers(journal: Journal, review: str) -> list[str]:
     return []
 
 
-def _value(payloads: dict[tuple[int, str], Payload], entry: Entry, said: str | None) -> str:
+def _value(payloads: Values, entry: Entry, said: str | None) -> str:
     payload = payloads.get((entry.seq, "/reason"))
     if said is None:
         return ""
     if payload is None:
-        return _GONE
+        return payloads.gone(entry.seq, "/reason")
     if not is_committed(payload, said):
         raise Tampered(f"policy#{entry.seq} /reason: the payload is not what the entry committed to")
     return str(orjson.loads(payload.value))

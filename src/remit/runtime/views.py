@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from remit.core.entries import Commitment, Payload, ReviewCommented, RuleHit, VerdictRecord, is_committed
+from remit.core.entries import Commitment, ReviewCommented, RuleHit, VerdictRecord, is_committed
 from remit.core.lifecycle import (
     CallState,
     CallStatus,
@@ -23,13 +23,12 @@ from remit.core.obligations import in_words
 from remit.core.reading import codes
 from remit.core.reviews import ReviewState, Vote, latest
 from remit.errors import Tampered
+from remit.runtime.erasures import ERASED, Values, values_of
 from remit.runtime.load import load_review, load_reviews, load_run
 from remit.store.journal import Journal
 
-_GONE = "[erased]"
 _LONGEST = 40
 """Characters of an argument in a title that no queue says."""
-_Payloads = Mapping[tuple[int, str], Payload]
 
 
 async def run_view(journal: Journal, run: str) -> dict[str, Any]:
@@ -41,7 +40,7 @@ async def run_view(journal: Journal, run: str) -> dict[str, Any]:
     """
     state = await load_run(journal, run)
     reviews = await load_reviews(journal, state)
-    payloads = await journal.payloads(f"run/{run}")
+    payloads = await values_of(journal, f"run/{run}")
     started = state.started
     graph = await journal.artifact(started.graph_digest)
     tasks = orjson.loads(graph.data)["tasks"] if graph is not None else []
@@ -74,15 +73,18 @@ async def run_view(journal: Journal, run: str) -> dict[str, Any]:
 async def review_view(journal: Journal, review: str) -> dict[str, Any]:
     """Returns a review with everything a reviewer is shown (None where it was erased), and what was ruled.
 
+    `gone` says why nothing is shown: `[erased]` or `[withheld]`; "" where it is.
+
     Raises:
         UnknownId: there is no such review.
         Tampered: what is stored isn't what was recorded: what can't be shown can't be ruled on.
     """
     state = await load_review(journal, review)
-    payloads = await journal.payloads(f"review/{review}")
+    payloads = await values_of(journal, f"review/{review}")
     opened = state.opened
     rulings = [_ruling(vote, payloads) for vote in state.votes]
     shown = _value(payloads, 0, "/shown", opened.shown) if (0, "/shown") in payloads else None
+    gone = payloads.gone(0, "/shown")
     changed = _ruling(state.proposed, payloads)["edited"] if state.proposed else {}
     args = {**shown["args"], **changed} if shown else None
     comments = [
@@ -108,7 +110,8 @@ async def review_view(journal: Journal, review: str) -> dict[str, Any]:
         "rules": [_hit(hit) for hit in opened.disclosed],
         "shown": shown,
         "args": args,
-        "title": title_of(shown, args, activation=opened.activation),
+        "title": title_of(shown, args, activation=opened.activation, gone=gone),
+        "gone": "" if shown else gone,
         "seen": codes(args or {}, state.version),
         "starter": opened.starter,
         "ruling": rulings[-1] if state.ruled else None,
@@ -133,14 +136,16 @@ async def review_view(journal: Journal, review: str) -> dict[str, Any]:
     }
 
 
-def title_of(shown: Mapping[str, Any] | None, args: Mapping[str, Any] | None, *, activation: bool = False) -> str:
+def title_of(
+    shown: Mapping[str, Any] | None, args: Mapping[str, Any] | None, *, activation: bool = False, gone: str = ERASED
+) -> str:
     """Returns the line by which reviewers know one review from another; what others wrote in it is not escaped.
 
     It is the title of the queue in which it began to wait, or the tool and its arguments, each cut where it is long.
     `args` are the arguments as they stand: what a reviewer changed is said beside it.
     """
     if shown is None or args is None:
-        return _GONE
+        return gone
     if activation:
         return str(shown["reasons"][0])
     if "title" not in shown:
@@ -158,7 +163,7 @@ def _short(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
-def _ruling(vote: Vote, payloads: _Payloads) -> dict[str, Any]:
+def _ruling(vote: Vote, payloads: Values) -> dict[str, Any]:
     ruled = vote.body
     return {
         "approved": ruled.approved,
@@ -175,14 +180,15 @@ def _ruling(vote: Vote, payloads: _Payloads) -> dict[str, Any]:
     }
 
 
-def _granted(vote: Vote, payloads: _Payloads) -> dict[str, Any] | None:
+def _granted(vote: Vote, payloads: Values) -> dict[str, Any] | None:
     """What a ruling grants beside the call; its condition is None where it was erased."""
     terms = vote.body.grant
     if terms is None:
         return None
     said = _value(payloads, vote.seq, "/grant", terms.condition)
     condition = said["condition"] if isinstance(said, dict) else None
-    return {"condition": condition, "uses": terms.uses, "until": terms.until}
+    gone = payloads.gone(vote.seq, "/grant") if condition is None else ""
+    return {"condition": condition, "gone": gone, "uses": terms.uses, "until": terms.until}
 
 
 def status_of(state: RunState) -> str:
@@ -194,7 +200,7 @@ def status_of(state: RunState) -> str:
     return "waiting" if state.waiting else "running"
 
 
-def _task(state: RunState, id: str, payloads: _Payloads) -> dict[str, Any]:
+def _task(state: RunState, id: str, payloads: Values) -> dict[str, Any]:
     task = state.tasks[id]
     status = standing(state, id)
     error = _value(payloads, task.seq, "/error", task.commitment) if task.cause and task.seq >= 0 else ""
@@ -209,7 +215,7 @@ def _task(state: RunState, id: str, payloads: _Payloads) -> dict[str, Any]:
     }
 
 
-def _call(call: CallState, payloads: _Payloads, reviews: Mapping[str, ReviewState]) -> dict[str, Any]:
+def _call(call: CallState, payloads: Values, reviews: Mapping[str, ReviewState]) -> dict[str, Any]:
     record, verdict = call.current, call.verdict
     rejected = call.status is CallStatus.REJECTED
     args = {name: _value(payloads, *place) for name, place in call.places.items()}
@@ -255,7 +261,7 @@ def _review(review: ReviewState) -> dict[str, Any]:
     }
 
 
-def _reasons(call: CallState, verdict: VerdictRecord | None, payloads: _Payloads) -> list[str]:
+def _reasons(call: CallState, verdict: VerdictRecord | None, payloads: Values) -> list[str]:
     if verdict is None or verdict.reasons is None:
         return []
     words = _value(payloads, call.decided, "/reasons", verdict.reasons)
@@ -272,10 +278,10 @@ def _hit(hit: RuleHit) -> dict[str, Any]:
     }
 
 
-def _value(payloads: _Payloads, seq: int, path: str, expected: Commitment | None) -> Any:
+def _value(payloads: Values, seq: int, path: str, expected: Commitment | None) -> Any:
     payload = payloads.get((seq, path))
     if payload is None:
-        return _GONE
+        return payloads.gone(seq, path)
     if not is_committed(payload, expected):
         raise Tampered(f"{payload.stream}#{seq} {path}: the payload is not what the entry committed to")
     return orjson.loads(payload.value)

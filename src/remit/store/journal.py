@@ -66,6 +66,8 @@ class Journal:
         """Takes an engine that `opening.prepare` made; `open` is what people call."""
         self.authority = authority
         """What this process may say of the store's entries."""
+        self.exported = False
+        """Whether this is an export that was opened again: values that no entry erased may be withheld."""
         self._engine = engine
         self._authentic = authentic
         self._whole = 0

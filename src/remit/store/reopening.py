@@ -23,7 +23,8 @@ _BATCH = 500
 async def reopened(path: Path) -> AsyncIterator[Journal]:
     """Opens the export at `path`, a folder or a .zip, as a journal in a temporary folder, which goes afterwards.
 
-    It is read as it is: `remit audit verify` says whether it holds. Values that are withheld are as if erased.
+    It is read as it is: `remit audit verify` says whether it holds.
+    Values that are withheld are not there, and `Journal.exported` is true.
 
     Raises:
         BadInput: it is no export, or it is not whole.
@@ -35,6 +36,7 @@ async def reopened(path: Path) -> AsyncIterator[Journal]:
                     await _fill(journal, bundle)
             except (*UNFIT, *UNREADABLE, RemitError) as error:
                 raise BadInput(f"`{path}` can't be read as an export: {error}: see `remit audit verify`") from error
+            journal.exported = True
             yield journal
 
 
