@@ -105,3 +105,13 @@ def test_notify_tells_until_it_is_stopped(told: Shell) -> None:
         assert running.end(signal.SIGTERM) == 143
     assert types(told) == ["review.opened"]
     assert Path(told.folder / "told.jsonl").read_text().count("\n") == 1
+
+
+def test_a_test_says_how_a_command_ended_and_nothing_that_it_wrote(shell: Shell) -> None:
+    code = "import sys; print('token-1'); print('\\x1b[2Jtoken-2', file=sys.stderr); sys.exit(3)"
+    command = json.dumps([sys.executable, "-c", code])
+    shell.write({"remit.toml": f'app = "app.py:graph"\n[channels.pager]\nkind = "command"\ncommand = {command}\n'})
+    said, rows = shell("notify", "test", "pager"), shell("notify", "test", "pager", "--json")
+    assert (said.code, rows.code) == (1, 1)
+    assert "ended with 3" in said.out and rows.rows[0]["error"].endswith("ended with 3")
+    assert not any("token" in text or "\x1b" in text for text in (said.out, said.err, rows.out, rows.err))

@@ -153,7 +153,10 @@ async def retry_(deliveries: tuple[str, ...], store: str | None, as_json: bool) 
 @json_option
 @asynchronous
 async def test_(channel: str, as_json: bool) -> int:
-    """Send a message to CHANNEL that is about nothing, and say how it went. Exit codes: 0 heard, 1 not, 5 no such."""
+    """Send a message to CHANNEL that is about nothing, and say how it went. Exit codes: 0 heard, 1 not, 5 no such.
+
+    Of a command it says how it ended, and nothing that the command wrote.
+    """
     channels = channels_of(settings())
     if channel not in channels:
         known = ", ".join(f"`{name}`" for name in channels) or "none"
@@ -168,7 +171,7 @@ async def test_(channel: str, as_json: bool) -> int:
     try:
         await channels[channel].tell(message_of(id, body), ambient)
     except Undelivered as failure:
-        error = str(failure)
+        error = failure.brief  # what the channel itself wrote may be hostile, or a secret
     if as_json:
         print_json([{"channel": channel, "ok": not error, "error": error}])
     else:

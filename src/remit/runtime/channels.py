@@ -39,10 +39,14 @@ _STATUS: Final = re.compile(r"HTTP/1\.[01] ([0-9]{3})( .*)?")
 
 
 class Undelivered(RemitError):
-    """A channel didn't take a message. `gone`: it never will; `after`: it wants to be left alone so many seconds."""
+    """A channel didn't take a message. `gone`: it never will; `after`: it wants to be left alone so many seconds.
 
-    def __init__(self, message: str, *, gone: bool = False, after: float = 0.0) -> None:
+    `brief` is the message without anything that the other side or a library wrote, which may hold a secret.
+    """
+
+    def __init__(self, message: str, *, gone: bool = False, after: float = 0.0, brief: str = "") -> None:
         super().__init__(message)
+        self.brief = brief or message
         self.gone = gone
         self.after = after
 
@@ -83,7 +87,8 @@ class Channel:
         except TimeoutError as error:
             raise Undelivered(f"no answer in {self.timeout:g} s") from error
         except Exception as error:
-            raise Undelivered(f"{type(error).__name__}: {error}"[:_WORDS]) from error
+            name = type(error).__name__
+            raise Undelivered(f"{name}: {error}"[:_WORDS], brief=name) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +167,8 @@ class Command:
             await process.wait()
         if process.returncode != 0:
             said = errors.decode(errors="replace").strip().splitlines()
-            raise Undelivered(f"`{self.words[0]}` ended with {process.returncode}: {(said or [''])[-1]}"[:_WORDS])
+            brief = f"`{self.words[0]}` ended with {process.returncode}"
+            raise Undelivered(f"{brief}: {(said or [''])[-1]}"[:_WORDS], brief=brief[:_WORDS])
 
 
 @dataclass(frozen=True, slots=True)
