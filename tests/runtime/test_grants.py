@@ -443,6 +443,20 @@ def alone(bundle: Path, *more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+async def test_the_verifier_in_the_bundle_lists_who_granted_what_and_each_use(world: World) -> None:
+    world.policy(ASK, REST)
+    shop = Shop(world)
+    report = await shop.run(100, what="paper")
+    await world.rule(report.reviews[0], by="ann", grant=Grant("args.what == 'paper'", 3, "2h"))
+    await shop.resume(report.run)
+    used = await shop.run(200, what="paper")
+    printed = alone(await world.export()).stdout.splitlines()
+    (said,) = [line for line in printed if line.startswith(f"grant {report.reviews[0]}, of ann: ")]
+    assert "used 1 of 3 times" in said and ", until " in said and "revoked" not in said
+    (use,) = [line for line in printed if line.startswith(f"used: grant {report.reviews[0]} at ")]
+    assert use.endswith(f"of run {used.run}")
+
+
 async def test_the_arguments_that_a_grant_compares_with_are_in_no_entry_and_can_be_erased_and_withheld(
     world: World,
 ) -> None:

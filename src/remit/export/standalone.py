@@ -40,6 +40,9 @@ OTHERS = ("index.html", "verify.py", WITHHELD, *SIGNED)
 MEMBERS, FILE_BYTES, SMALL_BYTES, LINE_BYTES = 64, 8 << 30, 256 << 20, 64 << 20
 """At most so many files, bytes of a file, of one that is read at once, and of a line, are read."""
 
+GRANTED = 100
+"""At most so many grants, and uses of one, are listed."""
+
 # --- Ed25519 verification (RFC 8032 section 5.1.7) -----------------------------------------------------
 
 P = 2**255 - 19
@@ -654,7 +657,7 @@ class Journal:
         vote["grant"] = body.get("grant")
         if vote["grant"] and not is_permitted(vote["grant"], review, at, body):
             self.bad(place, "it grants what its queue does not permit, or what its review is not about")
-        review["votes"].append({**vote, "by": body["reviewer"].casefold()})
+        review["votes"].append({**vote, "by": body["reviewer"].casefold(), "who": body["reviewer"]})
         if proposed:
             review |= {"version": version, "proposal": body}
         last = {vote["by"]: vote for vote in review["votes"]}.values()
@@ -688,17 +691,22 @@ class Journal:
                 f"grant/{review['review']}",
             ):  # fmt: skip
                 self.bad(place, "it is not what everybody whose approval counts has granted in its review")
-            self.grants[stream] = {**body, "used": 0, "over": stream in self.grants}
+            yes = [vote for vote in review["votes"] if vote["approved"] and vote["version"] == review["version"]]
+            by = sorted({vote["who"] for vote in yes})
+            over = stream in self.grants
+            self.grants[stream] = {**body, "used": 0, "over": over, "by": by, "calls": [], "end": ""}
             return
         grant = self.grants[stream]
         if grant["over"]:
             self.bad(place, "the grant was over before")
         if kind == "grant.revoked":
-            grant["over"] = True
+            grant["over"], grant["end"] = True, f", revoked by {body['reviewer']} at {at}"
             if not body.get("signature") and not body.get("single_operator"):
                 self.bad(place, "a revocation that is neither signed nor made in single-operator mode")
             return
         grant["used"] += 1
+        if len(grant["calls"]) < GRANTED:
+            grant["calls"].append(f"{at}: call {body['call']} of run {body['run']}")
         grant["over"] = grant["used"] >= grant["terms"]["uses"]
         expected = self.granted.pop(stream, None)
         missing = self.whole or f"run/{body['run']}" in self.heads
@@ -1092,6 +1100,26 @@ def write_rulings(folder: Path) -> int:
     return count
 
 
+def granted_lines(journal: Journal) -> Iterator[str]:
+    """Yields who granted what until when, and each use of it, up to `GRANTED` grants and as many uses of one."""
+    for grant in list(journal.grants.values())[:GRANTED]:
+        terms, by = grant["terms"], ", ".join(grant["by"])
+        what = f"{terms['tool']} by agent {terms['agent']} for {terms['principal']}"
+        used = f"used {grant['used']} of {terms['uses']} times"
+        yield printable(f"grant {grant['grant']}, of {by}: {what}, until {terms['until']}, {used}{grant['end']}")
+        for use in grant["calls"]:
+            yield printable(f"used: grant {grant['grant']} at {use}")
+        if grant["used"] > GRANTED:
+            yield f"used: grant {grant['grant']} {grant['used'] - GRANTED} more times"
+    if len(journal.grants) > GRANTED:
+        yield f"and {len(journal.grants) - GRANTED} more grants"
+
+
+def printable(text: str) -> str:
+    """Makes visible what would move the cursor or hide the text: others wrote it."""
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+
+
 def held_text(name: str) -> str:
     """Returns the text of the file with the checkpoint that the auditor holds. Raises Misused."""
     try:
@@ -1130,6 +1158,8 @@ def main() -> int:
         out(f"erased: {erasure}\n")
     if journal.grants:
         out(f"{len(journal.grants)} grants\n")
+    for line in granted_lines(journal):
+        out(f"{line}\n")
     for note in notes:
         out(f"note: {note}\n")
     for problem in journal.problems[:20]:
