@@ -23,7 +23,7 @@ from remit.export.select import Selection as Runs
 from remit.export.select import select_runs
 from remit.export.withhold import withholding
 from remit.runtime.erasing import Selection, erase
-from remit.runtime.tracing import prove, trace
+from remit.runtime.tracing import prove, trace, trace_lineage
 from remit.store.journal import Journal
 from remit.store.reopening import reopened
 
@@ -181,6 +181,22 @@ async def test_what_is_withheld_is_not_said_to_be_erased_nor_the_other_way_round
     assert {row["result"] for row in (*erased, *other)} == {"[withheld]"}
     assert {review["gone"] for row in other for review in row["approvals"]} == {"[withheld]"}
     assert "[erased]" not in orjson.dumps(other).decode()
+
+
+@pytest.mark.parametrize("rules", [["/input"], ["label:bank"], ["/args/what"], ["tool:look"], ["tool:act", "/input"]])
+async def test_a_lineage_shows_what_it_can_and_says_what_is_withheld(
+    vault: Vault, runs: list[str], rules: list[str]
+) -> None:
+    async with await Journal.open(vault.url, keys=vault.keys) as journal:
+        whole = await trace_lineage(journal, runs[0])
+    async with reopened(await vault.out("out", withhold=rules)) as journal:
+        rows = await trace_lineage(journal, runs[0])
+    assert [row["call"] for row in rows] == [row["call"] for row in whole]
+    assert not any(row["gone"] for row in whole)
+    gone = {place for row in rows for place in row["gone"]}
+    # The last call's result is nobody's origin.
+    assert gone or rules == ["label:bank"]
+    assert all(place.startswith(f"[withheld] run/{runs[0]}#") for place in gone)
 
 
 def _rewrite(out: Path, name: str, lines: list[bytes], gone: str = "") -> None:

@@ -233,3 +233,5 @@ def _print_lineage(row: dict[str, Any]) -> None:
         click.echo(folded(escaped(f"{name}: {origin['says']}{labels}"), "  "))
         for found in origin["identifiers"]:
             click.echo(folded(escaped(f"{found['kind']} {found['says']}"), "      "))
+    for place in row["gone"]:
+        click.echo(folded(escaped(f"not there, nor what came from it: {place}"), "  "))

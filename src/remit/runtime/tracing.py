@@ -9,14 +9,16 @@ from remit.core.canonical import plain
 from remit.core.conditions import Explanation
 from remit.core.entries import CallDecided, CallSettled, PolicyLoaded, RuleHit, is_committed
 from remit.core.facts import roots
-from remit.core.lifecycle import CallState
+from remit.core.lifecycle import CallState, RunState
 from remit.core.notes import proof_text, unchecked
+from remit.core.origins import Lineage
 from remit.core.policy import CompiledRule
 from remit.core.provenance import flow_of
 from remit.core.recorded import RecordedPolicies
 from remit.core.tools import ToolSpec
 from remit.errors import BadInput, RemitError, Tampered, UnknownId
 from remit.policykit.explain import part_row
+from remit.runtime.erasures import values_of
 from remit.runtime.lineage import begun, settle
 from remit.runtime.load import load_run
 from remit.runtime.views import review_view, run_view
@@ -85,7 +87,8 @@ async def prove(journal: Journal, run: str, call: str) -> str:
 async def trace_lineage(journal: Journal, run: str, call: str = "") -> list[dict[str, Any]]:
     """Returns, for each call of the run (or the one), where every value of its arguments came from.
 
-    It is worked out anew from the journal, so it is there whether or not a policy looked at it then.
+    It is worked out anew from the journal, so it is there whether or not a policy looked at it then. In an export,
+    values that are not there are left out, and `gone` of each later call names them: what came from them has no origin.
 
     Raises:
         UnknownId: there is no such run or call.
@@ -94,7 +97,18 @@ async def trace_lineage(journal: Journal, run: str, call: str = "") -> list[dict
     state = await load_run(journal, run)
     if call and call not in state.calls:
         raise UnknownId(f"run `{run}` has no call `{call}`")
-    payloads = await journal.payloads(f"run/{run}")
+    payloads = await values_of(journal, f"run/{run}")
+    gone: dict[str, None] = {}
+
+    def is_there(*places: tuple[int, str]) -> bool:
+        missing = [place for place in places if journal.exported and place not in payloads]
+        gone.update((f"{payloads.gone(*place)} run/{run}#{place[0]} {place[1]}", None) for place in missing)
+        return not missing
+
+    def starts(until: int) -> Lineage:
+        there = is_there(*_begins(state, until))
+        return begun(state, payloads, specs, until=until) if there else Lineage((), frozenset(specs))
+
     specs = {}
     for found in state.calls.values():
         artifact = await journal.artifact(found.record.tool_digest) if found.record else None
@@ -103,14 +117,16 @@ async def trace_lineage(journal: Journal, run: str, call: str = "") -> list[dict
     rows = []
     events = [(seq, found) for found in state.calls.values() for seq in {found.seq, found.settled} if seq >= 0]
     vouched = [one.seq for one in state.vouched]
-    lineage, settled_by = begun(state, payloads, specs, until=0), list[CallState]()
+    lineage, settled_by = starts(0), list[CallState]()
     for seq, found in sorted(events, key=lambda event: event[0]):
         if vouched and vouched[0] < seq:
             # As the run did when it took somebody's word into account.
             vouched = [one for one in vouched if one > seq]
-            lineage = begun(state, payloads, specs, until=seq)
+            lineage = starts(seq)
             for earlier in settled_by:
                 settle(lineage, state, earlier, payloads, specs)
+        if seq == found.settled and not is_there(*_needs(found)):
+            continue
         if seq == found.settled:
             settle(lineage, state, found, payloads, specs)
             settled_by.append(found)
@@ -120,10 +136,25 @@ async def trace_lineage(journal: Journal, run: str, call: str = "") -> list[dict
             args = {name: plain(one.value) for name, one in {**asked, **runs}.items() if one is not None}
             before = {name: plain(one.value) for name, one in asked.items() if name in runs and one is not None}
             flow = flow_of(lineage, specs[found.tool], args, before, dict.fromkeys(found.by_people, found.editor))
-            rows.append(
-                {"call": found.id, "tool": found.tool, "status": found.status.value, "provenance": flow["provenance"]}
-            )
+            is_there(*((seq, f"/args/{name}") for name in found.record.args))
+            row = {"call": found.id, "tool": found.tool, "status": found.status.value}
+            rows.append({**row, "provenance": flow["provenance"], "gone": list(gone)})
     return rows
+
+
+def _begins(state: RunState, until: int) -> list[tuple[int, str]]:
+    """Returns the places of the values that a run's lineage begins with."""
+    endorsed = [(0, "/endorsed")] if state.started.endorsed is not None else []
+    return [(0, "/input"), *endorsed, *((one.seq, "/source") for one in state.vouched if one.seq < until)]
+
+
+def _needs(call: CallState) -> list[tuple[int, str]]:
+    """Returns the places of the values that a settled call adds to a run's lineage."""
+    if not call.ok or call.record is None:
+        return []
+    args = [(call.seq, f"/args/{name}") for name in call.record.args]
+    edited = [(seq, f"/edited/{name}") for name, (_, seq) in call.edited.items()]
+    return [*args, *edited, *([] if call.lost else [(call.settled, "/result")])]
 
 
 async def _policies(journal: Journal) -> Mapping[str, RecordedPolicies]:
