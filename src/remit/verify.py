@@ -106,7 +106,8 @@ def verify(
     Args:
         keys: public keys that were got elsewhere; without any, those in the bundle are used, and that is noted.
         held: a checkpoint from before: the journal must begin with its entries; "" for none.
-        strict: a decision that can't be made again is a problem, even where its values were erased or withheld.
+        strict: a decision that can't be made again is a problem, even where its values were erased or withheld;
+            in an export of everything in which none were, it always is one.
         progress: is told now and then how many entries are done.
 
     Memory grows with the number of streams, of runs that aren't over and of values that aren't there, not with that
@@ -203,7 +204,8 @@ class _Verifier:
         if not isinstance(size, int) or size < done.entries or (scope == ["all"] and size != done.entries):
             self._bad("manifest.json", f"it says the journal has {size} entries, and {done.entries} are here")
         self._scope(scope)
-        if done.undecided and self._strict:
+        complete = scope == ["all"] and said == 0 and not done.erasures
+        if done.undecided and (self._strict or complete):
             self._bad("decisions", f"{done.undecided} can't be made again: values they rest on are not there")
 
     def _places(self, listed: set[tuple[str, int, str]], said: object) -> None:

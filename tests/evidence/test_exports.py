@@ -26,6 +26,7 @@ from remit.runtime.erasing import Selection, erase
 from remit.runtime.tracing import prove, trace, trace_lineage
 from remit.store.journal import Journal
 from remit.store.reopening import reopened
+from remit.verify import verify
 
 HOSTILE = "</table><script>alert(1)</script><img src=x onerror=alert(1)>\u202e\x07=cmd|' /C calc'!A0"
 
@@ -197,6 +198,23 @@ async def test_a_lineage_shows_what_it_can_and_says_what_is_withheld(
     # The last call's result is nobody's origin.
     assert gone or rules == ["label:bank"]
     assert all(place.startswith(f"[withheld] run/{runs[0]}#") for place in gone)
+
+
+async def test_decisions_must_be_made_again_where_everything_is_exported_and_nothing_is_missing(
+    vault: Vault, runs: list[str]
+) -> None:
+    def undecided(out: Path) -> bool:
+        return any(problem.startswith("decisions") for problem in _said(out)[0])
+
+    whole = await vault.out("whole")
+    assert not undecided(whole)
+    lines = (whole / "payloads.jsonl").read_bytes().splitlines(keepends=True)
+    _rewrite(whole, "payloads.jsonl", [line for line in lines if orjson.loads(line)["path"] != "/facts"])
+    assert undecided(whole)
+    for name, wanted in (("withheld", None), ("single", runs[:1])):
+        out = await vault.out(name, wanted, withhold=["/facts"])
+        assert holds(out) and not undecided(out)
+        assert not verify(out, strict=True).ok
 
 
 def _rewrite(out: Path, name: str, lines: list[bytes], gone: str = "") -> None:

@@ -140,6 +140,8 @@ def verify(
 
     A value that is not there was erased by an entry, or is withheld as the manifest says: otherwise it doesn't hold.
 
+    With everything exported and nothing withheld or erased, every decision must be made again, as with --strict.
+
     Exit codes: 0 it holds; 1 it doesn't; 2 it is no export, or an option is wrong, which says nothing about the export.
     """
     known = tuple(map(_key, keys))
