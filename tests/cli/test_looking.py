@@ -39,7 +39,7 @@ REVIEW_VIEW = {
     "claimed_by", "claimed_until", "priority", "activation", "granted", "may_grant",
     "review", "status", "queue", "run", "call", "tool", "opened", "expires", "in_doubt", "digest", "rules", "shown",
     "args", "seen", "starter", "denials", "denials_needed", "then_to",
-    "ruling", "title",
+    "ruling", "title", "gone",
 }  # fmt: skip
 SHOWN = {
     "run", "principal", "call", "agent", "tool", "description", "effect", "repeat", "args", "reasons", "digest",
