@@ -14,6 +14,7 @@ import orjson
 
 from remit.core import entries as e
 from remit.core.canonical import plain
+from remit.core.counting import CounterState, apply_counter
 from remit.core.decide import Approval, Verdict
 from remit.core.entries import Entry, Head, Outcome, follow
 from remit.core.grants import GrantState
@@ -84,6 +85,9 @@ class Checks:
         self._states: dict[str, State] = {}
         self._before: State | None = None
         self._over: set[str] = set()
+        self._counters: dict[str, CounterState] = {}
+        self._counted: dict[str, set[tuple[str, str]]] = {}
+        """By run that isn't over: the counter's stream and the call of each count that is for good."""
         self._reviews: dict[str, list[str]] = {}
         self._policies = PolicySets(artifacts, bad)
         self._args: dict[str, dict[str, dict[str, object]]] = {}
@@ -104,6 +108,8 @@ class Checks:
                 raise Tampered(f"{entry.stream}#{entry.seq} {entry.kind}: it comes after the end of its run")
             if entry.stream.startswith(("run/", "review/", "grant/")):
                 self._states[entry.stream] = apply(self._before, entry)
+            elif entry.stream.startswith("counter/"):
+                self._counters[entry.stream] = apply_counter(self._counters.get(entry.stream), entry)
         except (Tampered, *UNFIT):
             self.broken.add(entry.stream)
             self._args.pop(entry.stream, None)
@@ -143,6 +149,7 @@ class Checks:
             del self._states[run]
             self._over.add(run)
             self._args.pop(run, None)
+            self._counted.pop(run, None)
             self._vouched.pop(f"flow/{state.run}", None)
         else:
             return
@@ -194,6 +201,8 @@ class Checks:
             self._grants.used(place, body, elsewhere=self._is_elsewhere(body.run))
         elif isinstance(body, e.GrantRevoked):
             self._grants.revoked(place, entry, body)
+        elif isinstance(body, e.CounterCounted):
+            self._count(place, entry.stream, body)
         elif isinstance(body, e.Vouched):
             self._vouched.setdefault(entry.stream, {})[entry.hash] = entry
             if why := revoked_by(self._policies.people(body.policies) or People(), body.by, body.signature):
@@ -287,6 +296,22 @@ class Checks:
 
         key = call.key if said.outcome is Outcome.ALLOW else ""
         self._decided(place, record, args, said, key, values, decided)
+
+    def _count(self, place: str, stream: str, body: e.CounterCounted) -> None:
+        """Checks that a count is of a call that was allowed, or that waits, right before it; and once for good."""
+        run = self._states.get(f"run/{body.run}")
+        call = run.calls.get(body.call) if isinstance(run, RunState) else None
+        if call is None:
+            if not self._is_elsewhere(body.run) and f"run/{body.run}" not in self.broken:
+                self._bad(place, "there is no such call before it")
+            return
+        if call.status is not (CallStatus.WAITING if body.reviews else CallStatus.INTENDED):
+            self._bad(place, "it counts a call that was not allowed, or that doesn't wait")
+        counted = self._counted.setdefault(f"run/{body.run}", set())
+        if not body.reviews and (stream, body.call) in counted:
+            self._bad(place, "it counts this call a second time")
+        if not body.reviews:
+            counted.add((stream, body.call))
 
     def _taken(self, place: str, run: RunState, body: e.RunVouched) -> None:
         """Checks that somebody who might has said what the run takes into account."""

@@ -22,6 +22,7 @@ from remit.runtime.stream import Draft
 from remit.runtime.tracing import trace_lineage
 from remit.runtime.vouching import vouch
 from remit.store.journal import Append, Journal
+from remit.store.projections import Projections
 from remit.verify import verify
 
 PAID: list[str] = []
@@ -112,6 +113,14 @@ async def test_without_anybodys_word_what_a_letter_says_waits(world: World) -> N
     run, review = await begun(world)
     assert await goes_on(world, run, review) == "waiting"
     assert not PAID
+
+
+async def test_what_somebody_vouched_for_is_in_no_list_of_reviews(world: World) -> None:
+    run, review = await begun(world)
+    await said(world, run, "bob", "letter")
+    async with await Journal.open(world.url, keys=world.keys) as journal:
+        assert [(row.review, row.status) for row in await Projections(journal).reviews()] == [(review, "open")]
+        assert [row.run for row in await Projections(journal).runs()] == [run]
 
 
 @pytest.mark.parametrize("by", ["mia", "bob"])

@@ -227,6 +227,8 @@ NAMES = (
     "original",
     "comment",
     "answer",
+    "amount",
+    "secret",
 )
 
 
@@ -413,6 +415,7 @@ class Journal:
         self.used: dict[str, str] = {}
         self.grants: dict[str, dict[str, Any]] = {}
         self.granted: dict[str, tuple[str, dict[str, Any]]] = {}
+        self.counters: dict[str, tuple[str, int, dict[str, set[str]]]] = {}
         self.whole = True
         self.vouched: dict[str, dict[str, Any]] = {}
         self.effects = 0
@@ -522,6 +525,8 @@ class Journal:
             self.reviews[stream]["consumed"] = kind == "review.consumed"
         elif kind.startswith("grant."):
             self.grant(place, stream, kind, at, body)
+        elif kind == "counter.counted":
+            self.count(place, stream, body)
         elif kind == "call.decided":
             self.under(place, self.runs[stream], at, body["verdict"]["policies"])
             self.decided(place, stream, body)
@@ -556,6 +561,25 @@ class Journal:
             if "verdict" in body:
                 self.under(place, self.runs[stream], at, body["verdict"]["policies"])
             self.settled(place, stream, body)
+
+    def count(self, place: str, stream: str, body: dict[str, Any]) -> None:
+        """Follows a counter: a count comes right after the one before it, of a call that was just decided, once."""
+        name, number, runs = self.counters.setdefault(stream, (body["counter"], 0, {}))
+        if (body["counter"], body["number"]) != (name, number + 1):
+            self.bad(place, f"count {body['number']} of {body['counter']} comes after {number} of {name}")
+        self.counters[stream] = name, body["number"], runs
+        run, waits = f"run/{body['run']}", bool(body.get("reviews"))
+        call = self.calls.get(run, {}).get(body["call"])
+        if call is None:
+            if self.whole or run in self.heads:
+                self.bad(place, "there is no such call before it")
+            return
+        if call["status"] != ("waiting" if waits else "intended"):
+            self.bad(place, "it counts a call that was not allowed, or that does not wait")
+        if not waits and body["call"] in runs.setdefault(run, set()):
+            self.bad(place, "it counts this call a second time")
+        elif not waits:
+            runs[run].add(body["call"])
 
     def policy(self, place: str, entry: dict[str, Any]) -> None:
         """Follows which policy set is in force: the newest activation that is signed, or what was loaded last."""
@@ -750,6 +774,8 @@ class Journal:
         run = stream
         if kind == "run.finished":
             del self.runs[run], self.calls[run]
+            for _, _, runs in self.counters.values():
+                runs.pop(run, None)
             self.over.add(run)
         elif stream in self.reviews:
             run = f"run/{self.reviews[stream]['run']}"

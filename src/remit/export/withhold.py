@@ -10,6 +10,7 @@ from remit.core.entries import (
     CallDecidedAgain,
     CallRejected,
     CallSettled,
+    CountingBegun,
     Entry,
     ReviewOpened,
 )
@@ -41,8 +42,10 @@ def _covered(entries: Sequence[Entry]) -> set[tuple[int, str]]:
 
 
 def covered_paths(entry: Entry) -> tuple[str, ...]:
-    """Returns the paths of what an entry holds as it was before it was masked."""
+    """Returns the paths of what an entry holds as it was before it was masked, and of a store's own secret."""
     body = entry.body
+    if isinstance(body, CountingBegun):
+        return ("/secret",)  # who has it can try out whom a counter counts
     if isinstance(body, CallDecided) and body.covered:
         return (*(f"/args/{name}" for name in body.covered), "/asked")
     return ("/args",) if isinstance(body, CallRejected) and body.covered else ()
@@ -53,7 +56,7 @@ def withholding(rules: Sequence[str]) -> Withhold:
 
     A tool's rule covers its calls' arguments, results, errors, facts, reasons and reviews; a label's the results
     that carry it; a pointer every payload at or below it, and with an argument all that may quote it: the facts,
-    the reasons and the reviews of calls that have it.
+    the reasons and the reviews of calls that have it. With a tool or an argument go the amounts that counters add up.
 
     Raises:
         BadInput: a rule is none of these.
@@ -64,6 +67,8 @@ def withholding(rules: Sequence[str]) -> Withhold:
     shows_args = any(rule == "/args" or rule.startswith("/args/") for rule in pointers)
     if shows_args:
         pointers += ["/shown", "/reasons", "/grant"]
+    if shows_args or tools:
+        pointers += ["/amount"]  # a counter's: it says neither of which tool nor of which argument it is
     for rule in rules:
         if not rule.startswith(("tool:", "label:", "/")):
             raise BadInput(f"--withhold `{rule}`: write tool:NAME, label:NAME, or a JSON pointer such as /args/iban")

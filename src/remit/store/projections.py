@@ -6,7 +6,7 @@ first entry, by the one fold there is (`core.lifecycle`), and dropping it all ch
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Final, TypeVar
 
@@ -18,7 +18,7 @@ from remit.core.reviews import ReviewState, ReviewStatus
 from remit.errors import NewerJournal, Tampered, UnknownId
 from remit.store.journal import Journal
 
-VERSION: Final = 6
+VERSION: Final = 7
 """Of the rows below: raise it whenever what they hold changes, and stores fold anew by themselves."""
 
 QUARANTINED: Final = "quarantined"
@@ -83,6 +83,7 @@ class ReviewRow(msgspec.Struct, frozen=True):
 
 _Row = TypeVar("_Row", RunRow, ReviewRow)
 
+_KINDS: Final[Mapping[str, type[RunRow] | type[ReviewRow]]] = {"run": RunRow, "review": ReviewRow}
 _CURSOR: Final = "SELECT cursor FROM projection WHERE id = 1 AND version = ?"
 _END: Final = "SELECT max(position) FROM entries"
 _TOUCHED: Final = (
@@ -189,13 +190,13 @@ class Projections:
 
     async def _row(self, stream: str) -> RunRow | ReviewRow | None:
         family, _, name = stream.partition("/")
-        if not name:
-            return None  # `policy` and `store` have no table here
+        if family not in _KINDS:
+            return None  # only runs and reviews have a table here
         try:
             state = fold(await self._journal.read(stream))
         except (Tampered, NewerJournal) as error:
             problem = str(error)
-            return (RunRow if family == "run" else ReviewRow)(name, UNREADABLE, problem=problem)
+            return _KINDS[family](name, UNREADABLE, problem=problem)
         return _summary(state)
 
 
