@@ -205,8 +205,9 @@ class _Verifier:
             self._bad("manifest.json", f"it says the journal has {size} entries, and {done.entries} are here")
         self._scope(scope)
         # Nothing rests on what the stream `store` commits to, such as the secret that names counters.
-        decided_on = any(stream != "store" for stream, _, _ in self._absent)
-        complete = scope == ["all"] and not decided_on and not done.erasures
+        listed = self._listed
+        whole = said == 0 if listed is None else all(stream == "store" for stream, _, _ in listed)
+        complete = scope == ["all"] and whole and not done.erasures
         if done.undecided and (self._strict or complete):
             self._bad("decisions", f"{done.undecided} can't be made again: values they rest on are not there")
 

@@ -10,9 +10,9 @@ import pytest
 from pydantic import BaseModel
 from worlds import World, one
 
-from remit import Context, Denied, FactRequest, InvalidArguments, Limits, ResultLost, Runtime, Task, fact, tool
+from remit import Context, Denied, FactRequest, Graph, InvalidArguments, Limits, ResultLost, Runtime, Task, fact, tool
 from remit.core.detectors import Places, Report
-from remit.core.graph import Graph
+from remit.errors import BadInput
 
 
 @pytest.fixture
@@ -227,6 +227,25 @@ async def test_arguments_and_results_have_a_size_and_a_result_beyond_it_is_lost(
         report = await runtime.run(graph, principal="me")
     assert report.output == ["90"] and ran == [90, 90]
     assert (Limits().arguments, Limits().result) == (1_048_576, 16_777_216)
+    await world.holds()
+
+
+async def test_inputs_and_outputs_have_a_size_too(world: World) -> None:
+    async def agent(ctx: Context, text: str) -> str:
+        return text * 10
+
+    graph = Graph("app", [Task("work", agent)], tools=[world.act()])
+    limits = Limits(input=100, output=500)
+    async with Runtime(
+        graph, store=world.url, policies=world.policies, keys=world.keys, ambient=world.clock, limits=limits
+    ) as runtime:
+        with pytest.raises(BadInput, match="input has 102 bytes as JSON, and may have 100: hand over a reference"):
+            await runtime.run(graph, "x" * 100, principal="me")
+        assert await runtime.journal.streams("run/") == []
+        report = await runtime.run(graph, "x" * 60, principal="me")
+        assert (await runtime.run(graph, "x" * 40, principal="me")).output == "x" * 400
+    assert report.failed == ("work",)
+    assert "returned has 602 bytes as JSON, and may have 500: return a reference" in str(report.errors[0])
     await world.holds()
 
 

@@ -74,10 +74,14 @@ class Limits:
     Attributes:
         arguments: of one call's arguments together; a call with more is rejected before it is decided.
         result: of one result; a larger one is lost, and the call is done all the same.
+        input: of a run's input; a run with more is not started.
+        output: of what one agent returns; with more, its task fails.
     """
 
     arguments: int = 1024 * 1024
     result: int = 16 * 1024 * 1024
+    input: int = 16 * 1024 * 1024
+    output: int = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True)

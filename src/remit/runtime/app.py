@@ -70,7 +70,7 @@ class Runtime:
     count, those in the folder `keys` if not given. `secrets` is where the tools' are: a mapping, or
     what is asked by name; the environment (`REMIT_SECRET_<name>`) if not given. What is written is authenticated by the
     store's journal key: a file in `keys`, made with the store, or `journal_key`, 64 hex digits given to every worker.
-    `limits` says how large arguments and results may be.
+    `limits` says how large arguments, results, inputs and outputs may be.
     """
 
     def __init__(
@@ -189,6 +189,11 @@ class Runtime:
             plain = canonical(to_jsonable_python(input, inf_nan_mode="constants"))
         except (PydanticSerializationError, ValueError) as error:
             raise BadInput(f"the run's input has no JSON form: {error}") from error
+        if len(plain) > self._limits.input:
+            raise BadInput(
+                f"the run's input has {len(plain):,} bytes as JSON, and may have {self._limits.input:,}: hand over a"
+                " reference, or raise `Limits.input`"
+            )
         _check_input(known, plain)
         run = new_id(self._ambient)
         artifacts = (

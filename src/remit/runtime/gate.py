@@ -88,6 +88,11 @@ class Gate:
         self.govern(governed)
 
     @property
+    def limits(self) -> Limits:
+        """How much is kept of arguments, results, inputs and outputs."""
+        return self._limits
+
+    @property
     def policies(self) -> PolicySet:
         """The policy set in force."""
         return self._policies

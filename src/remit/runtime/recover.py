@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from typing import Any
 
-from remit.core.canonical import canonical
+from remit.core.canonical import canonical, plain
 from remit.core.entries import Owned, Payload
 from remit.core.lifecycle import CallState, CallStatus, RunState
+from remit.core.schemas import names_of
 from remit.errors import Conflict, InvalidArguments, OwnershipLost, ReplayMismatch
 from remit.runtime.ambient import Ambient
 from remit.runtime.answers import ended
@@ -44,7 +46,7 @@ async def answer(gate: Gate, registry: Registry, stream: RunStream, ask: Ask, ca
         ReplayMismatch: the agent asks for another tool or other arguments than it did; nothing is executed.
         CallError, Waiting: as `Gate.call`.
     """
-    _same(registry, stream, ask, call)
+    _same(registry, stream, ask, call, await _spec_of_then(registry, stream, ask, call))
     if call.status is CallStatus.WAITING:
         return await gate.after_review(stream, ask, call)
     if call.status is CallStatus.INTENDED:
@@ -54,22 +56,61 @@ async def answer(gate: Gate, registry: Registry, stream: RunStream, ask: Ask, ca
     return await ended(stream, call)
 
 
-def _same(registry: Registry, stream: RunStream, ask: Ask, call: CallState) -> None:
-    """Compares what the agent asks for now with what it asked for then."""
+_HARMLESS = frozenset(("description", "timeout", "attempts", "cost", "tags", "arguments", "normal"))
+"""Fields of a spec that don't say what a call of its tool meant; in place of the schemas arguments are compared."""
+_NAMING = frozenset(("authority", "content"))
+"""Fields that list arguments: one that there was not then doesn't matter."""
+
+
+async def _spec_of_then(registry: Registry, stream: RunStream, ask: Ask, call: CallState) -> dict[str, Any]:
+    """Returns the tool's spec as it was when the call was asked for; nothing where it is the one of now, or is gone."""
+    tool = registry.tools.get(ask.tool)
+    if tool is None or call.record is None or call.record.tool_digest == tool.spec.digest:
+        return {}
+    artifact = await stream.journal.artifact(call.record.tool_digest)
+    found: dict[str, Any] = plain(artifact.data) if artifact is not None else {}
+    return found
+
+
+def _same(registry: Registry, stream: RunStream, ask: Ask, call: CallState, spec: Mapping[str, Any]) -> None:
+    """Compares what the agent asks for now with what it asked for then.
+
+    Args:
+        spec: the tool's spec of then, where it is another one now. A call that has ended is answered all the same where
+            nothing was changed that says what it meant: another description or timeout, or one more optional argument.
+    """
     tool = registry.tools.get(ask.tool)
     if call.record is None:
         then, now = {"tool": call.tool}, {"tool": ask.tool[:128]}
         if then == now and said(ask.arguments) != stream.value(call.seq, "/args", call.said):
             now = {"tool": ask.tool, "args": "other arguments than it had"}
     else:
-        then = {"tool": call.tool, "spec": call.record.tool_digest, **_flat(stream.args(call.id))}
+        asked = stream.args(call.id)
+        then = {"tool": call.tool, **_flat(asked)}
         try:
             args = tool.arguments.normalise(ask.arguments) if tool else dict(ask.arguments)
-            now = {"tool": ask.tool, "spec": tool.spec.digest if tool else "", **_flat(args)}
+            if tool is not None and spec and call.settled >= 0:
+                new = {name for name in tool.arguments.normalise(asked) if name not in asked}
+                args = {name: value for name, value in args.items() if name not in new or name in ask.arguments}
+            now = {"tool": ask.tool, **_flat(args)}
         except InvalidArguments as error:
             now = {"tool": ask.tool, "error": str(error)}
+        if tool is not None and tool.spec.digest != call.record.tool_digest:
+            old, new_ = _spec(spec, tool.spec.document(), ended=call.settled >= 0)
+            then, now = {**then, **old}, {**now, **new_}
+            if not spec:
+                then["spec"], now["spec"] = call.record.tool_digest, tool.spec.digest
     if then != now:
         raise mismatch(stream, call.id, then, now)
+
+
+def _spec(then: Mapping[str, Any], now: Mapping[str, Any], *, ended: bool) -> tuple[dict[str, str], dict[str, str]]:
+    """Returns the fields of a tool's spec that differ, as then and as now."""
+    known = names_of(then["normal"]) if then and ended else ()
+    now = {name: [one for one in now[name] if one in known] if known and name in _NAMING else now[name] for name in now}
+    names = [name for name in then if then[name] != now.get(name) and not (ended and name in _HARMLESS)]
+    old, new = ({f"spec.{name}": canonical(one.get(name)).decode() for name in names} for one in (then, now))
+    return old, new
 
 
 def mismatch(stream: RunStream, id: str, then: Mapping[str, str], now: Mapping[str, str]) -> ReplayMismatch:

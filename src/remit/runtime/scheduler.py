@@ -206,7 +206,13 @@ class Drive:
     async def _agent(self, id: str, agent: Agent, context: Context) -> bytes:
         arguments = [agent.input.load(self._input(id))] if agent.takes_input else []
         work = partial(belonging_to, context, partial(agent.function, context, *arguments))
-        return agent.output.dump(await in_task_of_its_own(f"agent {agent.name} of task {id}", work))
+        data = agent.output.dump(await in_task_of_its_own(f"agent {agent.name} of task {id}", work))
+        if len(data) > (most := self._gate.limits.output):
+            raise ValueError(
+                f"what agent `{agent.name}` returned has {len(data):,} bytes as JSON, and may have {most:,}: return a"
+                " reference, or raise `Limits.output`"
+            )
+        return data
 
     async def _ended(self, id: str, data: bytes, error: BaseException | None) -> None:
         draft = self._stream.draft()
