@@ -156,3 +156,16 @@ def test_a_page_shows_so_many_calls_and_says_how_many_more_there_are(more: int) 
     html = b"".join(write(runs, History(), {})).decode()
     assert html.count("<article") == CALLS_MAX
     assert len(re.findall(r"(\d+) more calls are not shown", html)) == more
+
+
+def test_reviews_and_long_values_are_bounded_too_and_nothing_links_to_what_is_not_shown() -> None:
+    reviews = tuple(ReviewRow(f"w{number}", "c", *[""] * 5, False) for number in range(CALLS_MAX + 3))
+    call = CallRow(
+        "c", *[""] * 8, "allow", (), (), "settled", {"a": "x" * 50_000}, None, "", "", 1, "0", (), "",
+        reviews=("w1", f"w{CALLS_MAX + 1}"),
+    )  # type: ignore[arg-type]  # fmt: skip
+    runs = [RunRows("r", *[""] * 7, (), (call,), reviews)]  # type: ignore[arg-type]
+    html = b"".join(write(runs, History(), {})).decode()
+    Page(html).check()
+    assert html.count("<article") == CALLS_MAX + 1 and "3 more are not shown here" in html
+    assert "x" * 10_001 not in html and "cut: 50,000 characters" in html

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -28,12 +29,14 @@ a { color: inherit } :target { outline: 2px solid var(--escalate); outline-offse
 code { font-size: .9em } footer { margin-top: 3rem; opacity: .7 }
 """
 _PLACES: Final = 100
-"""Places of erased values that an erasure names."""
+"""Places of erased values that an erasure names, and uses that a grant does."""
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 CALLS_MAX: Final = 5_000
-"""Calls that are shown one by one; of more, their number is said."""
+"""Calls that are shown one by one, and reviews, policies, grants and erasures each; of more, their number is said."""
+VALUE_MAX: Final = 10_000
+"""Characters of a value that are shown."""
 
 
 def write(runs: Sequence[RunRows], history: History, about: Mapping[str, str]) -> Iterator[bytes]:
@@ -47,34 +50,32 @@ def write(runs: Sequence[RunRows], history: History, about: Mapping[str, str]) -
         " <code>python -I YOUR/verify.py THIS-FOLDER</code>.</p>\n"
         f"{_table(about)}\n"
     ).encode()
-    there = _There(runs, history)
+    reviews = [(run.run, row) for run in runs for row in run.reviews] + [("", row) for row in history.reviews]
+    there = _There(runs, history, reviews)
     yield _contents(runs, history).encode()
     yield _totals(runs, history, there).encode()
     left = CALLS_MAX
     for run in runs:
         yield _run(run, there, left).encode()
         left = max(left - len(run.calls), 0)
-    reviews = [_review(row, there, run.run) for run in runs for row in run.reviews]
-    reviews += [_review(row, there) for row in history.reviews]
-    yield _section("reviews", "Reviews", reviews).encode()
-    yield _section("policies", "Policies", [_policy(row, there) for row in history.policies]).encode()
-    yield _section("grants", "Grants", [_grant(row, there) for row in history.grants]).encode()
-    yield _section("erasures", "Erased values", [_erasure(row, there) for row in history.erasures]).encode()
+    yield _section("reviews", "Reviews", [partial(_review, row, there, run) for run, row in reviews]).encode()
+    yield _section("policies", "Policies", [partial(_policy, row, there) for row in history.policies]).encode()
+    yield _section("grants", "Grants", [partial(_grant, row, there) for row in history.grants]).encode()
+    yield _section("erasures", "Erased values", [partial(_erasure, row, there) for row in history.erasures]).encode()
     yield b"<footer>Made by Remit.</footer></html>\n"
 
 
 class _There:
     """What is on the page, so that nothing links to what isn't."""
 
-    def __init__(self, runs: Sequence[RunRows], history: History) -> None:
+    def __init__(self, runs: Sequence[RunRows], history: History, reviews: Sequence[tuple[str, ReviewRow]]) -> None:
         shown = [(run.run, call.call) for run in runs for call in run.calls][:CALLS_MAX]
         self._anchors = {
             *(f"call-{run}-{call}" for run, call in shown),
             *(f"run-{run.run}" for run in runs),
-            *(f"review-{row.review}" for run in runs for row in run.reviews),
-            *(f"review-{row.review}" for row in history.reviews),
-            *(f"policy-{row.digest}" for row in history.policies if row.digest),
-            *(f"grant-{row.grant}" for row in history.grants),
+            *(f"review-{row.review}" for _, row in reviews[:CALLS_MAX]),
+            *(f"policy-{row.digest}" for row in history.policies[:CALLS_MAX] if row.digest),
+            *(f"grant-{row.grant}" for row in history.grants[:CALLS_MAX]),
         }
         self._placed: set[str] = set()
 
@@ -140,10 +141,13 @@ def _counts(words: Iterable[str]) -> str:
     return ", ".join(f"{count:,} {word}" for word, count in sorted(Counter(words).items()))
 
 
-def _section(anchor: str, title: str, articles: Sequence[str]) -> str:
+def _section(anchor: str, title: str, articles: Sequence[Callable[[], str]]) -> str:
     if not articles:
         return ""
-    return f"<section><h2 id={anchor}>{title}</h2>\n{chr(10).join(articles)}</section>\n"
+    shown = [article() for article in articles[:CALLS_MAX]]
+    if len(articles) > CALLS_MAX:
+        shown.append(f"<p>{len(articles) - CALLS_MAX:,} more are not shown here: they are in entries.jsonl.</p>")
+    return f"<section><h2 id={anchor}>{title}</h2>\n{chr(10).join(shown)}</section>\n"
 
 
 def _run(run: RunRows, there: _There, left: int) -> str:
@@ -223,8 +227,10 @@ def _policy(row: PolicyRow, there: _There) -> str:
 def _grant(row: GrantRow, there: _There) -> str:
     uses = [
         f"{_text(at)}: {there.link(f'call-{run}-{call}', f'call {call}')} of run {there.link(f'run-{run}', run)}"
-        for at, run, call in row.calls
+        for at, run, call in row.calls[:_PLACES]
     ]
+    if len(row.calls) > _PLACES:
+        uses.append(f"and {len(row.calls) - _PLACES:,} more")
     about = {
         "granted by": ", ".join(row.granted_by),
         "in": _Markup(f"queue {_text(row.queue)}, {there.link(f'review-{row.grant}', f'review {row.grant}')}"),
@@ -263,7 +269,8 @@ def _ruling(row: RulingRow) -> str:
 def _value(value: Any) -> str:
     if value is None:
         return "not disclosed"
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
+    text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    return text if len(text) <= VALUE_MAX else f"{text[:VALUE_MAX]}… (cut: {len(text):,} characters)"
 
 
 def _table(rows: Mapping[str, str]) -> str:
