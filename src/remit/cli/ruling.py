@@ -102,13 +102,13 @@ def _tell(view: View, did: str) -> None:
     if view["granted"]:
         click.echo(f"  and grant {view['granted']} is made: `remit grant show {view['granted']}`")
     if view["activation"] and view["status"] == "approved":
-        click.echo(f"  this is final; the set is put in force with `remit policy activate --review {view['review']}`")
+        goes_on = f"the set is put in force with `remit policy activate --review {view['review']}`"
+        click.echo(folded(f"this is final; {goes_on}", "  "))
     elif view["activation"] and view["status"] == "denied":
         click.echo("  this is final; the set is not put in force")
     elif view["status"] in ("approved", "denied"):
-        click.echo(
-            f"  this is final; the run goes on with `remit resume {view['run']}`, or by itself under `remit work`"
-        )
+        goes_on = f"the run goes on with `remit resume {view['run']}`, or by itself under `remit work`"
+        click.echo(folded(f"this is final; {goes_on}", "  "))
     elif view["rulings"]:
         click.echo(f"  {view['approvals']} of {view['needed']} have approved it as it stands")
 
